@@ -40,6 +40,7 @@ class ReasoningFilter:
         self._guessed = begins_inside
         self._mention: str = ""  # an opening tag in the middle of a line, which may be only mentioned
         self._started = False
+        self._strip = begins_inside  # white space between reasoning and answer belongs to neither
         self._line: str = ""
         self._fenced = False
 
@@ -71,14 +72,21 @@ class ReasoningFilter:
         if self._closing:
             return self._skip()
         if not self._started:
-            self._held = self._held.lstrip()
+            if self._strip:
+                self._held = self._held.lstrip()
+            if not self._held.strip():
+                return False
         low = self._held.lower()
         found = [(at, tag) for tag in (*_CLOSED_BY, *_ORPHANS) if (at := low.find(tag)) >= 0]
         if not found:
             keep = _partial(low, (*_CLOSED_BY, *_ORPHANS))
+            if not self._started and not self._held[: len(self._held) - keep].strip():
+                return False
             self._give(len(self._held) - keep, given)
             return False
         at, tag = min(found, key=lambda item: (item[0], -len(item[1])))
+        if not self._started and not self._held[:at].strip() and tag not in _ORPHANS:
+            self._held, at = self._held[at:], 0
         self._give(at, given)
         counts = not self._in_code() and (tag in _ANYWHERE or not self._started or tag in _ORPHANS)
         if not counts or (tag in _ORPHANS and self.found):
@@ -86,9 +94,10 @@ class ReasoningFilter:
         elif tag in _ORPHANS:
             self._held = self._held[len(tag) :]
             self.found = self.orphaned = True
-            self._started, self._line, self._fenced = False, "", False
+            self._started, self._line, self._fenced, self._strip = False, "", False, True
             given.clear()
         else:
+            self._strip = True
             self._closing = _CLOSED_BY[tag]
             self._mention = self._held[: len(tag)] if self._line.strip() else ""
             self._held = self._held[len(tag) :]

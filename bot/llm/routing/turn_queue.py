@@ -1,5 +1,6 @@
 """The order and the rate in which requests come to a busy deployment, as its refusals reveal them."""
 
+import math
 from collections import deque
 from typing import NamedTuple
 
@@ -65,7 +66,9 @@ class TurnQueue:
             self._interval_s = max(self._interval_s, observed_s) * _SLOWER
         elif observed_s:
             self._interval_s = min(self._interval_s or observed_s, observed_s)
-        arrived, _ = self._waiting.get(request.name, (now - request.age_s, 0.0))
+        arrived, _ = self._waiting.get(
+            request.name, (-math.inf if request.again else now - request.age_s, 0.0)
+        )
         self._waiting[request.name] = arrived, now
         first = max(self._first, till if till > now else now - _LATE_S)
         if len(self._waiting) == 1:

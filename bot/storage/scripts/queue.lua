@@ -26,7 +26,7 @@ elseif observed > 0 then
   interval = interval > 0 and math.min(interval, observed) or observed
 end
 
-redis.call('ZADD', queue, 'NX', now - ARGV[2], request)
+redis.call('ZADD', queue, 'NX', again and 0 or now - ARGV[2], request) -- who was refused in its turn is first
 -- turns that nobody took in the last two seconds are still due
 local first = math.max(due, till > now and till or now - 2000)
 if redis.call('ZCARD', queue) == 1 then

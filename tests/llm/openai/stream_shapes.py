@@ -496,6 +496,7 @@ REASONING: dict[str, Shape] = {
     "as code": Shape(
         sent=says("```xml\n<think>\nHm.\n</think>\n```\n") + END, text="```xml\n<think>\nHm.\n</think>\n```\n"
     ),
+    "white space at the beginning": Shape(sent=says(" ") + says(" go on") + END, text="  go on"),
     "that is empty": hello(says("<think>\n\n</think>\n\n") + TEXT + END),
     "less than": Shape(sent=says("1 <") + says(" 2 and <t") + says("able>") + END, text="1 < 2 and <table>"),
     "an open bracket at the end": Shape(sent=says("x <") + END, text="x <"),
