@@ -160,7 +160,7 @@ async def _delete(tenant: str, person: str | None) -> list[str]:
 
 # ------------------------------------------------------------------ deployments
 
-deployments = typer.Typer(no_args_is_help=True, help="List and test the deployments.")
+deployments = typer.Typer(no_args_is_help=True, help="List, test and wake the deployments.")
 
 
 @deployments.command("list")
@@ -193,3 +193,17 @@ def deployments_test() -> None:
     typer.echo(trials(probes))
     if any(probe.finding.level == "error" for probe in probes):
         raise typer.Exit(1)
+
+
+@deployments.command("wake")
+def deployments_wake(name: Annotated[str, typer.Argument(help="The name of the deployment.")]) -> None:
+    """End the cool-down of a deployment, in all running processes."""
+    from bot.app.services import open_services
+
+    async def wake() -> bool:
+        async with open_services(load_settings()) as services:
+            return await services.gateway.wake(name)
+
+    if not run(wake()):
+        raise ConfigError(f"There is no deployment {name!r}. See `parley deployments list`.")
+    typer.echo(f"{name} is used again from the next request on.")

@@ -105,7 +105,7 @@ class Summarizer:
         text, usage = "", list[Usage]()
         try:
             async for delta in self._model_info.model.chat(prompt):
-                text += delta.text
+                text = delta.onto(text)
                 usage += [delta.usage] if delta.usage is not None else []
         finally:
             await self._ledger.charges.settle(charge_of(received, event, "summary", usage, turns=0))

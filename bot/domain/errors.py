@@ -6,7 +6,7 @@
       Refused                the person: its text is the reply; the turn is stored; no retry
         RateLimited  BudgetSpent  TooLong  ContentFiltered  NotAllowed
       Unavailable            nobody: the event is retried after `retry_after_s`
-        ModelUnavailable  PlatformUnavailable  StateUnavailable
+        ModelUnavailable (ModelBusy)  PlatformUnavailable  StateUnavailable
       Unauthentic            the sender: 401
       Malformed              the sender: 400 (413 when it is too large)
       LeaseLost              another worker answers: drop silently
@@ -79,6 +79,10 @@ class Unavailable(BotError):
 
 class ModelUnavailable(Unavailable):
     """No deployment can answer at the moment."""
+
+
+class ModelBusy(ModelUnavailable):
+    """The deployments asked to wait. `retry_after_s` is when the turn of this request comes; waiting is no failure."""
 
 
 class PlatformUnavailable(Unavailable):

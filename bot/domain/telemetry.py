@@ -54,6 +54,11 @@ DEPLOYMENT_SECONDS = _histogram(
     "Seconds to the first delta of a call, to its end, and of cool-downs.",
     ("deployment", "stretch"),
 )
+SKIPPED = _counter(
+    "parley_model_output_skipped",
+    "Parts of model output that could not be read, by what was skipped.",
+    ("what",),
+)
 CONNECTIONS = _gauge("parley_http_connections", "Open connections to the web server.")
 CONNECTIONS_CLOSED = _counter(
     "parley_http_connections_closed",

@@ -70,7 +70,8 @@ class Delta(Frozen):
     `so_far` is the estimated usage until now, in case the call is cancelled here; the next `usage` includes it.
     `finish` is the finish reason: stop, length, content_filter, tool_calls. `filter` holds annotations of
     the content filter that aren't "safe": {"answer violence": "low"}, or "high, stopped".
-    `dropped` counts tool calls beyond MAX_TOOL_CALLS.
+    `dropped` counts tool calls beyond MAX_TOOL_CALLS. `retracts`: the text of all earlier deltas was not part of
+    the answer; this one's is.
     """
 
     text: str = ""
@@ -80,6 +81,11 @@ class Delta(Frozen):
     so_far: Usage | None = None
     finish: str | None = None
     filter: dict[str, str] = {}
+    retracts: bool = False
+
+    def onto(self, text: str) -> str:
+        """The answer so far, after this fragment."""
+        return self.text if self.retracts else text + self.text
 
 
 class Source(Frozen):

@@ -97,7 +97,7 @@ async def ask(prompt: Prompt, model: Model) -> tuple[str, list[Usage]]:
     # Close the connection at once when we stop early, not when the generator is collected.
     async with aclosing(cast("AsyncGenerator[Delta]", model.chat(prompt))) as deltas:
         async for delta in deltas:
-            text += delta.text
+            text = delta.onto(text)
             unreported = delta.so_far or unreported
             usage += [delta.usage] if delta.usage is not None else []
             if len(text) > MOST_CHARACTERS:

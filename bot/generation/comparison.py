@@ -59,6 +59,8 @@ class Comparison:
             answer = counted(self._model.chat(prompt), prompt, self._builder.usage)
             async with aclosing(answer) as deltas:
                 async for delta in deltas:
+                    if delta.retracts:
+                        self._texts[name] = ""
                     if delta.text:
                         self._texts[name] += delta.text
                         await self._show(self._whole())

@@ -18,7 +18,7 @@ from bot.generation import context_window
 from bot.generation.reservations import Reservations
 from bot.generation.tool_calls import ToolCalls
 from bot.generation.turn_builder import Stop, TurnBuilder
-from bot.llm.protocol import Model
+from bot.llm.protocol import EmptyAnswer, Model
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ _SUPERSEDED = {
 }
 _CUT = "_The answer reached its length limit. Reply “continue” for the rest._"
 _TOO_LONG = "_The answer reached the limit of {:,} characters. Reply “continue” for the rest._"
+_EMPTY = "The model returned no text. Ask again, perhaps in other words."
 _BROKEN = "_The answer is incomplete: the connection to the model was lost. Reply “continue” for the rest._"
 
 
@@ -123,7 +124,14 @@ class Chat:
                 if not await self._reserved(sent):
                     break
             self.builder.sent.append(sent)
-            calls, dropped = await self._stream(self.model.chat(sent))
+            try:
+                calls, dropped = await self._stream(self.model.chat(sent))
+            except EmptyAnswer as empty:
+                if not (self.builder.text.strip() or self.builder.drawn):
+                    raise
+                if empty.exhausted or not self.builder.drawn:
+                    self.builder.notes.append(str(empty))
+                break
             if not calls or not rounds_left:  # no further call would read the results
                 break
             tool_messages += await self.tools.run(calls, dropped)
@@ -150,10 +158,12 @@ class Chat:
         """
         builder = self.builder
         calls: list[ToolCall] = []
-        dropped = 0
+        dropped, before = 0, builder.text
         # Close the connection at once when we stop early, not when the generator is collected.
         async with aclosing(counted(deltas, builder.sent[-1], builder.usage)) as stream:
             async for delta in stream:
+                if delta.retracts:
+                    builder.text = before
                 if delta.text:
                     if not builder.text:
                         telemetry.FIRST_SECONDS.observe((now() - builder.began_at).total_seconds())
@@ -190,7 +200,7 @@ class Chat:
         builder = self.builder
         text = builder.text.strip()
         if not text and not note and not builder.drawn:
-            raise ModelUnavailable("The model returned an empty answer.")
+            raise Refused(_EMPTY)
         answer = (say("assistant", text),) if text else ()
         messages: tuple[Message, ...] = ()
         if answer or tool_messages or keep_question:

@@ -63,7 +63,7 @@ async def rewritten(model: Model, builder: TurnBuilder, asked: Prompt, drawn: Pr
         async with asyncio.timeout(_WITHIN_S):
             async with aclosing(counted(model.chat(asked), asked, builder.usage)) as deltas:
                 async for delta in deltas:
-                    text += delta.text
+                    text = delta.onto(text)
                     builder.filter |= delta.filter
                     if delta.finish in ("content_filter", "length"):
                         raise ModelUnavailable(f"The rewrite ended early: {delta.finish}")

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
-from bot.domain.errors import ConfigError, ModelUnavailable
+from bot.domain.errors import BotError, ConfigError, ModelUnavailable, NotAllowed, Refused
 from bot.domain.prompts import Image, Prompt
 from bot.domain.turns import Delta, Usage
 
@@ -12,7 +12,29 @@ OnPartialImage = Callable[[Image], Awaitable[None]]
 
 
 class DeploymentBroken(ConfigError):
-    """This deployment fails until its operator fixes it; other deployments may serve instead."""
+    """This deployment fails until its operator fixes it, or for everybody; other deployments may serve instead.
+
+    It rests for `rest_s` seconds before it is tried again.
+    """
+
+    def __init__(self, text: str, rest_s: float = 300.0) -> None:
+        super().__init__(text)
+        self.rest_s = rest_s
+
+
+class RequestRejected(ConfigError):
+    """This deployment rejected this request. Others may accept it, and this one other requests, so it does not rest.
+
+    `person` is what the person reads if none accepts it; empty for a general apology.
+    """
+
+    def __init__(self, text: str, person: str = "") -> None:
+        super().__init__(text)
+        self.person = person
+
+    def last(self) -> BotError:
+        """The error if no other deployment is left."""
+        return NotAllowed(self.person) if self.person else self
 
 
 class ServiceFault(ModelUnavailable):
@@ -24,6 +46,18 @@ class ServiceFault(ModelUnavailable):
 
 class AnswerTimeout(ModelUnavailable):
     """The whole answer took too long; it is not continued."""
+
+
+class EmptyAnswer(Refused):
+    """The model ended without any text or tool call. Another deployment is asked once; then the text is the reply.
+
+    `usage` is what the call cost; `exhausted`: its reasoning took all of the output.
+    """
+
+    def __init__(self, text: str, usage: Usage, *, exhausted: bool = False) -> None:
+        super().__init__(text)
+        self.usage = usage
+        self.exhausted = exhausted
 
 
 class ImageInterrupted(ModelUnavailable):
@@ -38,7 +72,7 @@ class ImageInterrupted(ModelUnavailable):
 class Model(Protocol):
     """Answers, creates images and embeds: a deployment, or a gateway over many.
 
-    Every method raises ContentFiltered, TooLong, NotAllowed, ModelUnavailable or ConfigError.
+    Every method raises ContentFiltered, TooLong, NotAllowed, EmptyAnswer, ModelUnavailable or ConfigError.
     """
 
     def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:

@@ -18,7 +18,14 @@ from bot.conversation.engine import Engine
 from bot.conversation.personal_data import find
 from bot.domain import telemetry
 from bot.domain.adapter import Adapter, PartialImageSink, current_lease
-from bot.domain.errors import ConfigError, LeaseLost, PlatformUnavailable, StateUnavailable, Unavailable
+from bot.domain.errors import (
+    ConfigError,
+    LeaseLost,
+    ModelBusy,
+    PlatformUnavailable,
+    StateUnavailable,
+    Unavailable,
+)
 from bot.domain.events import (
     Address,
     AppUninstalled,
@@ -28,6 +35,7 @@ from bot.domain.events import (
     MessageReceived,
     MessageWithdrawn,
     PostedMessage,
+    now,
 )
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply, Turn
@@ -61,6 +69,9 @@ class WorkerLimits:
 _BACKOFF_S = (1, 2, 5, 10, 20, 40, 60)
 _PATIENCE_S = 120.0
 """The longest `retry_after_s` for which an event waits; after a longer one it goes to the dead letters."""
+
+_BUSY_S = 1800.0
+"""How long a question waits for a busy model, whose waits use up no attempts."""
 
 
 class Worker:
@@ -314,7 +325,8 @@ class Worker:
         """Release the event for a later attempt, or give up after the last one."""
         claim = job.claim
         reason = type(error).__name__
-        if claim.attempt >= self._limits.attempts or (error.retry_after_s or 0) > _PATIENCE_S:
+        free = _waits_freely(claim, error)
+        if not free and (claim.attempt >= self._limits.attempts or (error.retry_after_s or 0) > _PATIENCE_S):
             log.error("Attempt %d failed, giving up: %s", claim.attempt, error)
             await self._give_up(job, str(error))
             return
@@ -324,7 +336,7 @@ class Worker:
         if job.post is not None and not isinstance(error, PlatformUnavailable) and round(delay) >= 2:
             notice = f"_The model is busy. I'll retry in about {round(delay)} seconds._"
             await self._adapter(claim.conversation).update(job.post, notice)
-        await job.release(delay)
+        await job.release(delay, counted=not free)
 
     async def _give_up(self, job: Job, reason: str) -> None:
         await best_effort(self._dead_letter(job, reason, outcomes.UNAVAILABLE_TEXT))
@@ -350,3 +362,10 @@ class Worker:
         if adapter is None:
             raise ConfigError(f"An event came from {name}, for which this worker has no settings.")
         return adapter
+
+
+def _waits_freely(claim: Claim, error: Unavailable) -> bool:
+    """Whether waiting uses up no attempt: the model asked for it, and the question is not too old."""
+    if not isinstance(error, ModelBusy) or not isinstance(claim.event, MessageReceived):
+        return False
+    return (now() - claim.event.at).total_seconds() < _BUSY_S

@@ -29,7 +29,11 @@ class DeploymentsPage(Page):
         self._latency = latency
 
     def routes(self) -> Iterable[Route]:
-        return [Route("page", self.path, self._show), Route("form", self.path, self._probe, "editor")]
+        return [
+            Route("page", self.path, self._show),
+            Route("form", self.path, self._probe, "editor"),
+            Route("form", f"{self.path}/wake", self._wake, "operator"),
+        ]
 
     async def _show(self, request: web.Request) -> web.Response:
         return await self._page(request, {})
@@ -37,6 +41,11 @@ class DeploymentsPage(Page):
     async def _probe(self, request: web.Request) -> web.Response:
         probes = {(one.deployment.name, one.deployment.endpoint): one for one in await self._gateway.probe()}
         return await self._page(request, probes)
+
+    async def _wake(self, request: web.Request) -> web.Response:
+        """End the cool-down of a deployment, in all processes."""
+        await self._gateway.wake(str((await request.post()).get("name", "")))
+        raise web.HTTPSeeOther(self.path)
 
     async def _page(self, request: web.Request, probes: object) -> web.Response:
         hours = next((each for each in PERIODS if request.query.get("hours") == str(each)), 24)

@@ -1,23 +1,47 @@
 """Probes a deployment with one small call: health, latency, price."""
 
+import base64
 import math
 import time
 from typing import Protocol, runtime_checkable
 
+from msgspec.structs import replace
+
 from bot.domain.errors import BotError, ModelUnavailable
 from bot.domain.events import Frozen
-from bot.domain.prompts import Parameters, Prompt, say
+from bot.domain.prompts import Image, Message, Parameters, Prompt, Text, ToolSpec, say
 from bot.domain.turns import CheckResult, Deployment, Usage
 from bot.llm.catalog.catalog import host_of
-from bot.llm.protocol import Model
+from bot.llm.protocol import EmptyAnswer, Model
+
+# a grey square of 8 by 8 pixels
+_PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQAAAADsdIMmAAAADElEQVR42mMIZUCBABVQAqmbqVBZAAAAAElFTkSuQmCC"
+)
 
 PING = Prompt(
     template="check",
     capability="chat",
-    messages=(say("user", "ping"),),
+    # what a real turn sends, because some models refuse one of it, or their combination
+    messages=(say("system", "Answer with one word, and do not use tools."), say("user", "ping")),
+    tools=(
+        ToolSpec(
+            name="ping",
+            description="Answers a ping.",
+            schema={"type": "object", "properties": {"text": {"type": "string"}}},
+        ),
+    ),
     # reasoning models reject limits below 16 tokens
     parameters=Parameters(max_output_tokens=16),
 )
+
+
+def _ping(deployment: Deployment) -> Prompt:
+    """The test request: with an image if the model's family is known, as all of those see images."""
+    if deployment.family.startswith("unknown") or deployment.wire == "offline":
+        return PING
+    pictured = Message(role="user", parts=(Text(text="ping"), Image(mime="image/png", data=_PNG)))
+    return replace(PING, messages=(PING.messages[0], pictured))
 
 
 @runtime_checkable
@@ -57,9 +81,11 @@ async def probe(deployment: Deployment, model: Model) -> ProbeResult:
         if deployment.capability == "embedding":
             _, usage = await model.embed(["ping"])
         else:
-            async for delta in model.chat(PING):
+            async for delta in model.chat(_ping(deployment)):
                 first_s = first_s or time.monotonic() - began
                 usage = delta.usage or usage
+    except EmptyAnswer as error:
+        usage = error.usage
     except BotError as error:
         return ProbeResult(deployment=deployment, finding=unwell(deployment, error))
     return ProbeResult(

@@ -8,6 +8,7 @@ from typing import Any
 from bot.domain.prompts import Image, Message, Part, Prompt, Text, ToolCall, ToolResult
 from bot.domain.turns import Deployment
 from bot.llm.catalog.catalog import host_of, is_azure
+from bot.llm.failures.lessons import EFFORT_NONE, NO_DEVELOPER, NO_SYSTEM, output_limit
 
 # Optional parameters: if a model refuses one, the request is repeated without it.
 OPTIONAL = frozenset(
@@ -34,6 +35,7 @@ OPTIONAL = frozenset(
         "n",
         "encoding_format",
         "prompt_cache_key",
+        "tools",
     }
 )
 
@@ -41,13 +43,16 @@ OPTIONAL = frozenset(
 def chat_body(prompt: Prompt, deployment: Deployment, refused: Collection[str]) -> dict[str, Any]:
     """The body of a streaming request, without parameters that this deployment has refused."""
     asked = prompt.parameters
+    limits = [most for most in (asked.max_output_tokens, output_limit(refused)) if most]
     body: dict[str, Any] = {
         "model": deployment.name,
-        "messages": [wired for message in prompt.messages for wired in _message(message)],
+        "messages": _roles([wired for message in prompt.messages for wired in _message(message)], refused),
         "stream": True,
         "stream_options": {"include_usage": True},
         # the newer name is only used for models that refuse the older one, which all servers know
-        "max_completion_tokens" if "max_tokens" in refused else "max_tokens": asked.max_output_tokens,
+        "max_completion_tokens" if "max_tokens" in refused else "max_tokens": min(limits, default=None)
+        if asked.max_output_tokens
+        else None,
         "temperature": asked.temperature,
         "top_p": asked.top_p,
         "presence_penalty": asked.presence_penalty,
@@ -66,7 +71,27 @@ def chat_body(prompt: Prompt, deployment: Deployment, refused: Collection[str]) 
             }
             for tool in prompt.tools
         ]
+        if EFFORT_NONE in refused:
+            body["reasoning_effort"] = "none"
     return without(body, refused)
+
+
+def _roles(messages: list[dict[str, Any]], refused: Collection[str]) -> list[dict[str, Any]]:
+    """The messages with roles that the deployment accepts: system, else developer, else as part of the question."""
+    if NO_DEVELOPER not in refused:
+        if NO_SYSTEM in refused:
+            messages = [
+                {**item, "role": "developer"} if item["role"] == "system" else item for item in messages
+            ]
+        return messages
+    told = "\n\n".join(item["content"] for item in messages if item["role"] == "system")
+    rest = [item for item in messages if item["role"] != "system"]
+    first = next((n for n, item in enumerate(rest) if item["role"] == "user"), None)
+    if not told or first is None:
+        return [{"role": "user", "content": told}, *rest] if told else rest
+    content: str | list[dict[str, Any]] = rest[first]["content"]
+    whole = f"{told}\n\n{content}" if isinstance(content, str) else [{"type": "text", "text": told}, *content]
+    return [*rest[:first], {**rest[first], "content": whole}, *rest[first + 1 :]]
 
 
 def cache_key(sticky: str, deployment: Deployment) -> str | None:

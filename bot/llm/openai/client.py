@@ -1,6 +1,7 @@
 """Clients that deployments share: one connection pool, and one Entra identity."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,6 +21,9 @@ MAX_REFUSAL_BYTES = 64 * 1024
 
 # Sent to servers without a key, because the SDK requires one.
 NO_KEY = "no-key"
+
+
+_CLAIMS = '{"access_token":{"nbf":{"essential":true}}}'
 
 
 class Clients:
@@ -57,10 +61,15 @@ class Clients:
 
     def connect(self, deployment: Deployment, key: SecretStr | None) -> AzureModel:
         """The model of a deployment, with its key or, without one, with Entra."""
-        return AzureModel(deployment, self._client(deployment, key), self._http, self.limits)
-
-    def _client(self, deployment: Deployment, key: SecretStr | None) -> openai.AsyncOpenAI:
         token = None if key else self._token(deployment)
+        model = AzureModel(deployment, self._client(deployment, key, token), self._http, self.limits)
+        if token is not None:
+            model.on_unauthorized = token.renew
+        return model
+
+    def _client(
+        self, deployment: Deployment, key: SecretStr | None, token: "EntraToken | None"
+    ) -> openai.AsyncOpenAI:
         secret = key.get_secret_value() if key else NO_KEY
         if deployment.wire == "azure":
             return openai.AsyncAzureOpenAI(
@@ -80,14 +89,10 @@ class Clients:
             timeout=self._timeout,
         )
 
-    def _token(self, deployment: Deployment) -> Callable[[], Awaitable[str]] | None:
+    def _token(self, deployment: Deployment) -> "EntraToken | None":
         """A source of Entra tokens for this deployment; `None` if none may be sent to it."""
         credential = self._given or (self._identity() if is_azure(deployment.endpoint) else None)
-        if credential is None:
-            return None
-        from azure.identity.aio import get_bearer_token_provider
-
-        return get_bearer_token_provider(credential, scope(deployment))
+        return None if credential is None else EntraToken(credential, scope(deployment))
 
     def _identity(self) -> "AsyncTokenCredential":
         if self._own is None:
@@ -96,6 +101,31 @@ class Clients:
 
             self._own = DefaultAzureCredential()
         return self._own
+
+
+class EntraToken:
+    """The token of a credential, which caches it until shortly before it expires. After `renew` it is requested anew
+    once, because a token may be rejected earlier: revoked, or by a clock that differs.
+    """
+
+    def __init__(self, credential: "AsyncTokenCredential", audience: str) -> None:
+        self._credential = credential
+        self._audience = audience
+        self._renew = False
+
+    def renew(self) -> None:
+        """Do not use the cached token for the next request."""
+        self._renew = True
+
+    async def __call__(self) -> str:
+        renew, self._renew = self._renew, False
+        if renew:
+            # a claims challenge passes the cache; some credentials, such as that of the Azure CLI, know none
+            from azure.core.exceptions import AzureError
+
+            with suppress(AzureError, TypeError, ValueError):
+                return (await self._credential.get_token(self._audience, claims=_CLAIMS)).token
+        return (await self._credential.get_token(self._audience)).token
 
 
 class _Bounded(httpx2.AsyncByteStream):

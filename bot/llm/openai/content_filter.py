@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from bot.domain.errors import ContentFiltered
+from bot.llm.failures.reply import record
 
 _PLAIN = {
     "hate": "hate",
@@ -99,11 +100,6 @@ def results_of(body: Mapping[str, Any]) -> object:
     """The annotation inside an error."""
     inner = _inner(body)
     return inner.get("content_filter_result") or inner.get("content_filter_results")
-
-
-def record(value: object) -> dict[str, Any]:
-    """A JSON object; empty for anything else."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _inner(body: Mapping[str, Any]) -> dict[str, Any]:

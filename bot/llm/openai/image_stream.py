@@ -1,18 +1,20 @@
 """The stream of an image: partial images, then the complete one."""
 
-import msgspec
+from typing import Any
 
 from bot.domain.errors import BotError, ModelUnavailable
-from bot.llm.openai.chat_stream import EventParser, loose
+from bot.llm.failures.reply import record
 from bot.llm.openai.errors import in_stream
+from bot.llm.openai.event_parser import EventParser
 from bot.llm.openai.images import (
     MAX_IMAGE_BYTES,
     MAX_IMAGES,
     MAX_RESPONSE_BYTES,
-    ImageItem,
     ImagesResponse,
-    ImageUsage,
+    image_item,
+    images_of,
 )
+from bot.llm.openai.loose_json import skipped, text_of, usage_of, value_of
 from bot.llm.protocol import ImageInterrupted
 
 MIME = "text/event-stream"
@@ -25,17 +27,6 @@ _MAX_EVENT_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 64 * 1024
 _MOST_UNFINISHED = 8
 
 
-class _Event(msgspec.Struct):
-    type: str = ""
-    b64_json: str | None = None
-    revised_prompt: str | None = None
-    usage: ImageUsage | None = None
-    error: msgspec.Raw = msgspec.Raw()
-
-
-_decode = msgspec.json.Decoder(_Event).decode
-
-
 class ImageStream:
     """Collects the events of a generated or edited image. `failed` is the error, if any."""
 
@@ -43,7 +34,7 @@ class ImageStream:
         self._events = EventParser(_MAX_EVENT_BYTES)
         self._read_bytes = 0
         self._unfinished = 0
-        self.made = ImagesResponse()
+        self.made = ImagesResponse(data=[])
         self.failed: BotError | None = None
 
     def read(self, data: bytes) -> list[str]:
@@ -64,30 +55,56 @@ class ImageStream:
     def _take(self, events: list[bytes]) -> list[str]:
         unfinished: list[str] = []
         for data in events:
-            if data == b"[DONE]":
+            if data.strip() == b"[DONE]":
                 continue
             try:
-                event = _decode(data)
-            except (msgspec.DecodeError, RecursionError):
-                self.failed = ImageInterrupted("The model sent an invalid image.")
+                event = record(value_of(data))
+            except ValueError:
+                event = {}
+            if not event:
+                skipped("event")
+            unfinished += self.add(event)
+            if self.failed:
                 break
-            if event.error and bytes(event.error) != b"null":
-                failed = in_stream(loose(event.error), "picture")
-                self.failed = (
-                    ImageInterrupted(str(failed)) if isinstance(failed, ModelUnavailable) else failed
-                )
-                break
-            if event.type.endswith(".completed"):
-                if len(self.made.data) < MAX_IMAGES:
-                    self.made.data.append(
-                        ImageItem(b64_json=event.b64_json, revised_prompt=event.revised_prompt)
-                    )
-                self.made.usage = event.usage or self.made.usage
-            elif (
-                event.type.endswith(".partial_image")
-                and event.b64_json
-                and self._unfinished < _MOST_UNFINISHED
-            ):
-                self._unfinished += 1
-                unfinished.append(event.b64_json)
         return unfinished
+
+    def add(self, event: dict[str, Any]) -> list[str]:
+        """Add the image of an event, and return it if it is a partial one."""
+        if event.get("error") or event.get("object") == "error":
+            failed = in_stream(event.get("error") or event, "picture")
+            self.failed = ImageInterrupted(str(failed)) if isinstance(failed, ModelUnavailable) else failed
+            return []
+        kind, item = text_of(event.get("type")) or "", image_item(event)
+        if "data" in event:  # a response that is not streamed
+            whole = images_of(event)
+            self.made.data = [*self.made.data, *whole.data][:MAX_IMAGES]
+            self.made.usage = whole.usage or self.made.usage
+        elif kind.endswith(".partial_image"):
+            if item.b64_json and self._unfinished < _MOST_UNFINISHED:
+                self._unfinished += 1
+                return [item.b64_json]
+        elif kind.endswith(".completed") or (not kind and item.b64_json):
+            if len(self.made.data) < MAX_IMAGES:
+                self.made.data.append(item)
+            self.made.usage = usage_of(event.get("usage")) or self.made.usage
+        return []
+
+
+def images_in(data: bytes) -> ImagesResponse:
+    """The images of a whole response; some servers send events although none were requested.
+
+    Raises ValueError if it is neither, and what an error in a response with status 200 means.
+    """
+    drawing = ImageStream()
+    try:
+        whole = record(value_of(data))
+    except ValueError:
+        drawing.read(data)
+        drawing.end()
+        if not drawing.made.data and not drawing.failed:
+            raise
+    else:
+        drawing.add(whole)
+    if drawing.failed and not drawing.made.data:
+        raise drawing.failed
+    return drawing.made

@@ -1,7 +1,7 @@
 """Builds requests for images, and checks the responses."""
 
 import base64
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -11,9 +11,10 @@ from bot.domain.errors import ConfigError, ModelUnavailable, NotAllowed
 from bot.domain.prompts import Image, Prompt, image_type
 from bot.domain.turns import Deployment, Prices, Usage
 from bot.llm.catalog.catalog import Family, is_azure
+from bot.llm.failures.reply import record
 from bot.llm.openai import edit_mask
 from bot.llm.openai.chat_request import without
-from bot.llm.openai.chat_stream import sane
+from bot.llm.openai.loose_json import TokenUsage, items, text_of, usage_of
 
 # The largest images of the newest models, 8,294,400 pixels, are far below this as PNG and base64.
 MAX_IMAGE_BYTES = 32 * 2**20
@@ -23,6 +24,8 @@ MAX_RESPONSE_BYTES = 160 * 2**20
 MAX_IMAGES = 4
 
 _REVISED = 4000
+
+_URL_SAFE = str.maketrans("-_", "+/")
 
 # Each costs about 100 tokens of output: https://platform.openai.com/docs/guides/image-generation#streaming
 PARTIAL_IMAGES = 2
@@ -52,24 +55,28 @@ class ImageItem(msgspec.Struct):
     revised_prompt: str | None = None
 
 
-class _ImageTokenDetails(msgspec.Struct):
-    image_tokens: int = 0
-    cached_tokens: int = 0
-
-
-class ImageUsage(msgspec.Struct):
-    """The tokens of the images."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    input_tokens_details: _ImageTokenDetails | None = None
-
-
 class ImagesResponse(msgspec.Struct):
     """The body of a response: images as base64 or URLs, and their usage, if reported."""
 
     data: list[ImageItem] = []
-    usage: ImageUsage | None = None
+    usage: TokenUsage | None = None
+
+
+def images_of(value: object) -> ImagesResponse:
+    """The images in the JSON of a response, read field by field."""
+    body = record(value)
+    read = [image_item(record(item)) for item in items(body.get("data"))]
+    return ImagesResponse(
+        data=[item for item in read if item.b64_json or item.url], usage=usage_of(body.get("usage"))
+    )
+
+
+def image_item(value: Mapping[str, Any]) -> ImageItem:
+    """One image of a response; some servers write a `data:` URL."""
+    encoded, url = text_of(value.get("b64_json")), text_of(value.get("url"))
+    if not encoded and url and url.startswith("data:"):
+        encoded, url = url, None
+    return ImageItem(b64_json=encoded, url=url, revised_prompt=text_of(value.get("revised_prompt")))
 
 
 def words_of(one: ImageItem) -> str:
@@ -182,11 +189,15 @@ def kind(data: bytes) -> str:
 
 
 def decoded(encoded: str, alt: str) -> Image:
-    """An image from base64. Raises ModelUnavailable."""
-    if len(encoded) > MAX_IMAGE_BYTES * 4 // 3 + 4:
+    """An image from base64, also with line breaks, without padding, or as a `data:` URL. Raises ModelUnavailable."""
+    # line breaks every 64 characters and a `data:` prefix are the most that is added to base64
+    if len(encoded) > MAX_IMAGE_BYTES * 4 // 3 * 17 // 16 + 100:
         raise ModelUnavailable("The returned image is too large")
+    if encoded.startswith("data:"):
+        encoded = encoded.partition(",")[2]
+    encoded = "".join(encoded.split()).rstrip("=").translate(_URL_SAFE)
     try:
-        data = base64.b64decode(encoded, validate=True)
+        data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except ValueError:
         raise ModelUnavailable("The response is not an image") from None
     return Image(mime=kind(data), data=data, alt=alt)
@@ -215,16 +226,15 @@ def spent(made: ImagesResponse, deployment: Deployment, prices: Prices, picture_
 
     `picture_usd` is the price per million tokens of images that were sent to be edited.
     """
-    counted = made.usage or ImageUsage()
-    details = counted.input_tokens_details or _ImageTokenDetails()
+    counted = made.usage or TokenUsage()
     usage = Usage(
         deployment=deployment.name,
-        input_tokens=sane(counted.input_tokens),
-        cached_tokens=sane(details.cached_tokens),
-        output_tokens=sane(counted.output_tokens),
+        input_tokens=counted.input_tokens or 0,
+        cached_tokens=counted.cached_tokens or 0,
+        output_tokens=counted.output_tokens or 0,
         images=len(made.data),
     )
-    return msgspec.structs.replace(usage, usd=_usd(usage, prices, details.image_tokens, picture_usd))
+    return msgspec.structs.replace(usage, usd=_usd(usage, prices, counted.image_tokens or 0, picture_usd))
 
 
 def most(prompt: Prompt, deployment: Deployment) -> Usage:

@@ -11,7 +11,7 @@ import httpx2
 import msgspec
 import openai
 
-from bot.domain.errors import BotError, ModelUnavailable
+from bot.domain.errors import BotError, ModelUnavailable, TooLong
 from bot.domain.events import Frozen
 from bot.domain.prompts import Image, Prompt
 from bot.domain.turns import CheckResult, Delta, Deployment, Prices, Usage
@@ -19,9 +19,10 @@ from bot.llm.catalog.catalog import families, family_of, retail, usd
 from bot.llm.catalog.probe import probe, unwell, well
 from bot.llm.openai import image_stream, images
 from bot.llm.openai.chat_request import chat_body, without
-from bot.llm.openai.chat_stream import ChatStream, ChatUsage, sane
+from bot.llm.openai.chat_stream import ChatStream, deltas
+from bot.llm.openai.loose_json import TokenUsage, loose, skipped, text_of, usage_of
 from bot.llm.openai.transport import Transport
-from bot.llm.protocol import ImageInterrupted, OnPartialImage
+from bot.llm.protocol import EmptyAnswer, ImageInterrupted, OnPartialImage, RequestRejected
 
 # The maximum inputs of an embeddings request (https://learn.microsoft.com/azure/ai-foundry/openai/reference).
 MAX_INPUTS = 2048
@@ -42,15 +43,23 @@ class Timeouts(Frozen):
     embedding_s: float = 30.0
 
 
+_EMPTY = "The model returned no text. Ask again, perhaps in other words."
+_ONLY_REASONING = "The model wrote only its reasoning, and no answer. Ask again, perhaps for less at once."
+_ALL_REASONING = (
+    "The model used up its maximum output{} for its reasoning before it wrote any text. Ask for less at once. "
+    "Your administrator can also raise the maximum output tokens of this template, or lower its reasoning effort."
+)
+
+
 class _Vector(msgspec.Struct):
     embedding: list[float] | str
-    index: int = 0
+    index: int | None = None
 
 
 class _Vectors(msgspec.Struct):
     data: list[_Vector]
-    usage: ChatUsage | None = None
-    model: str = ""
+    usage: msgspec.Raw = msgspec.Raw()
+    model: msgspec.Raw = msgspec.Raw()
 
 
 class AzureModel:
@@ -71,6 +80,8 @@ class AzureModel:
         self.family = known or family_of(deployment.family, deployment.capability)
         self._calls = Transport(deployment, client, http)
         self._limits = limits or Timeouts()
+        self._most_inputs = MAX_INPUTS
+        self._begins_inside = False  # its answers begin with reasoning, without an opening tag
         if deployment.model:  # a deployment name is only a hint
             self._calls.refused.update(self.family.refuses)
 
@@ -88,51 +99,62 @@ class AzureModel:
     def on_spent(self, hear: Callable[[float], None] | None) -> None:
         self._calls.on_spent = hear
 
+    @property
+    def on_unauthorized(self) -> Callable[[], None] | None:
+        """Called before a request that was answered with 401 is repeated once."""
+        return self._calls.on_unauthorized
+
+    @on_unauthorized.setter
+    def on_unauthorized(self, renew: Callable[[], None] | None) -> None:
+        self._calls.on_unauthorized = renew
+
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
-        """Stream an answer, one delta per read of the socket."""
-        loop = asyncio.get_running_loop()
-        limits, refused = self._limits, self._calls.refused
-        ends_at = loop.time() + limits.whole_s
-        due = loop.time() + limits.first_token_s
-        answer = ChatStream()
+        """Stream an answer, one delta per read of the socket. Raises EmptyAnswer, too."""
+        first_s = self._limits.first_token_s
+        ends_at = asyncio.get_running_loop().time() + self._limits.whole_s
         response = await self._calls.ask(
-            "/chat/completions", lambda: chat_body(prompt, self.deployment, refused), limits.first_token_s
+            "/chat/completions", lambda refused: chat_body(prompt, self.deployment, refused), first_s
         )
+        answer, empty = ChatStream(self._begins_inside, self.deployment), True
         try:
-            reads = response.aiter_bytes()
-            slow_from = math.inf
-            while (data := await self._calls.read(reads, due, ends_at)) is not None:
-                if text := answer.read(data):
-                    yield Delta(text=text)
-                    read_at = loop.time()
-                    due = read_at + limits.between_tokens_s
-                    slow_from = min(slow_from, read_at + _GATHER_S)
-                    if read_at > slow_from:
-                        await asyncio.sleep(_GATHER_S)
-                if answer.failed:
-                    raise answer.failed
-            if text := answer.end():
-                yield Delta(text=text)
-            if answer.failed:
-                raise answer.failed
+            async for delta in deltas(self._reads(response, answer, ends_at), answer):
+                empty = (empty or delta.retracts) and not (delta.text or delta.call)
+                yield delta
         finally:
             await response.aclose()
-        for delta in answer.calls():
-            yield delta
+            self._begins_inside = self._begins_inside or answer.orphaned
         usage = self._usage(answer.counted, answer.model)
+        if empty and answer.finish != "content_filter":
+            raise EmptyAnswer(_explained(answer, prompt), usage, exhausted=answer.finish == "length")
         yield Delta(usage=usage, finish=answer.finish, filter=answer.filter)
         answer.check()
+
+    async def _reads(
+        self, response: httpx2.Response, answer: ChatStream, ends_at: float
+    ) -> AsyncIterator[bytes]:
+        """The bytes of a stream, within the time limits: to the first token, and between tokens of any kind."""
+        loop = asyncio.get_running_loop()
+        due, slow_from, grown = loop.time() + self._limits.first_token_s, math.inf, 0
+        reads = response.aiter_bytes()
+        while (data := await self._calls.read(reads, due, ends_at)) is not None:
+            yield data
+            if answer.grown == grown:
+                continue
+            grown, read_at = answer.grown, loop.time()
+            due = read_at + self._limits.between_tokens_s
+            slow_from = min(slow_from, read_at + _GATHER_S)
+            if read_at > slow_from:
+                await asyncio.sleep(_GATHER_S)
 
     async def draw(
         self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
     ) -> tuple[tuple[Image, ...], Usage]:
         """Create images from the last user message, or edit the images in it."""
-        within_s, refused = self._limits.picture_s, self._calls.refused
-        watched = on_partial_image is not None
+        within_s, watched = self._limits.picture_s, on_partial_image is not None
         files = await asyncio.to_thread(images.form_files, prompt, self.family)
         response = await self._calls.ask(
             f"/images/{images.way_of(prompt, self.family)}",
-            lambda: images.image_body(prompt, self.deployment, self.family, refused, watched),
+            lambda refused: images.image_body(prompt, self.deployment, self.family, refused, watched),
             within_s,
             files,
         )
@@ -143,14 +165,25 @@ class AzureModel:
             made = await self._watch(response, on_partial_image, asked)
         else:
             made = await self._calls.decode(
-                response, images.ImagesResponse, images.MAX_RESPONSE_BYTES, within_s
+                response, image_stream.images_in, images.MAX_RESPONSE_BYTES, within_s
             )
-        if not made.data:
-            raise ModelUnavailable(f"The deployment {self.deployment.name!r} returned no image")
-        shown = made.data[: images.MAX_IMAGES]  # more were not requested
-        pictures = tuple([await self._picture(text, images.words_of(text) or asked) for text in shown])
+        pictures = await self._pictures(made, asked)
         usage = images.spent(made, self.deployment, self._prices(""), self.family.picture_input)
         return pictures, usage
+
+    async def _pictures(self, made: images.ImagesResponse, asked: str) -> tuple[Image, ...]:
+        """The images of a response that can be read. Raises ModelUnavailable if there is none."""
+        found: list[Image] = []
+        failed = ModelUnavailable(f"The deployment {self.deployment.name!r} returned no image")
+        for item in made.data[: images.MAX_IMAGES]:  # more were not requested
+            try:
+                found.append(await self._picture(item, images.words_of(item) or asked))
+            except ModelUnavailable as error:
+                failed = error
+                skipped("image")
+        if not found:
+            raise failed
+        return tuple(found)
 
     async def _watch(
         self, response: httpx2.Response, on_partial_image: OnPartialImage, alt: str
@@ -184,20 +217,32 @@ class AzureModel:
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         """One vector per text, in order."""
         vectors: list[list[float]] = []
-        counted, model = ChatUsage(), ""
-        within_s, refused = self._limits.embedding_s, self._calls.refused
-        for at in range(0, len(texts), MAX_INPUTS):
+        input_tokens, model = 0, ""
+        within_s = self._limits.embedding_s
+        at = 0
+        while at < len(texts):
             # empty texts are refused, so a space is sent instead
-            batch = [text or " " for text in texts[at : at + MAX_INPUTS]]
+            batch = [text or " " for text in texts[at : at + self._most_inputs]]
             body = {"model": self.deployment.name, "input": batch, "encoding_format": "base64"}
-            response = await self._calls.ask("/embeddings", partial(without, body, refused), within_s)
-            found = await self._calls.decode(response, _Vectors, images.MAX_RESPONSE_BYTES, within_s)
+            try:
+                response = await self._calls.ask("/embeddings", partial(without, body), within_s)
+            except (RequestRejected, TooLong):
+                if len(batch) == 1:
+                    raise
+                self._most_inputs = len(batch) // 2  # some servers accept only a few at once
+                continue
+            at += len(batch)
+            found = await self._calls.decode(response, _vectors, images.MAX_RESPONSE_BYTES, within_s)
             if len(found.data) != len(batch):
                 raise ModelUnavailable(f"The deployment {self.deployment.name!r} returned too few vectors")
-            vectors += [_unit(item.embedding) for item in sorted(found.data, key=lambda item: item.index)]
-            counted.prompt_tokens += found.usage.prompt_tokens if found.usage else 0
-            model = found.model
-        return vectors, self._usage(counted, model)
+            numbered = [
+                (place if item.index is None else item.index, item) for place, item in enumerate(found.data)
+            ]
+            vectors += [_unit(item.embedding) for _, item in sorted(numbered, key=lambda pair: pair[0])]
+            counted = usage_of(loose(found.usage)) if found.usage else None
+            input_tokens += (counted and counted.input_tokens) or 0
+            model = (text_of(loose(found.model)) or "") if found.model else ""
+        return vectors, self._usage(TokenUsage(input_tokens=input_tokens), model)
 
     async def check(self) -> CheckResult:
         """Check the deployment with the cheapest call: a word, a vector, no image."""
@@ -209,13 +254,13 @@ class AzureModel:
             return unwell(self.deployment, error)
         return well(self.deployment)
 
-    def _usage(self, counted: ChatUsage | None, model: str) -> Usage:
-        counted = counted or ChatUsage()
+    def _usage(self, counted: TokenUsage | None, model: str) -> Usage:
+        counted = counted or TokenUsage()
         usage = Usage(
             deployment=self.deployment.name,
-            input_tokens=sane(counted.prompt_tokens),
-            cached_tokens=sane(counted.cached_tokens),
-            output_tokens=sane(counted.completion_tokens),
+            input_tokens=counted.input_tokens or 0,
+            cached_tokens=counted.cached_tokens or 0,
+            output_tokens=counted.output_tokens or 0,
         )
         return msgspec.structs.replace(usage, usd=usd(self._prices(model), usage))
 
@@ -227,6 +272,22 @@ class AzureModel:
         if not model:
             return stated
         return retail(model, self.deployment.capability) or Prices()
+
+
+def _vectors(data: bytes) -> _Vectors:
+    """The body of an embeddings response. Raises ValueError."""
+    try:
+        return msgspec.json.decode(data, type=_Vectors)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _explained(answer: ChatStream, prompt: Prompt) -> str:
+    """Why an answer is empty, and what helps."""
+    if answer.finish == "length":
+        most = prompt.parameters.max_output_tokens
+        return _ALL_REASONING.format(f" of {most:,} tokens" if most else "")
+    return _ONLY_REASONING if answer.reasoned else _EMPTY
 
 
 def _unit(embedding: list[float] | str) -> list[float]:

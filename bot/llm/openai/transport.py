@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -12,9 +12,10 @@ import openai
 
 from bot.domain.errors import BotError, ConfigError, ModelUnavailable
 from bot.domain.turns import Deployment
-from bot.llm.openai.chat_request import OPTIONAL
-from bot.llm.openai.errors import mapped, refused_parameter, spent_for_s
-from bot.llm.protocol import AnswerTimeout
+from bot.llm.failures.lessons import Lesson
+from bot.llm.failures.waits import spent_for_s
+from bot.llm.openai.errors import judge, mapped, refusal
+from bot.llm.protocol import AnswerTimeout, RequestRejected
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ _CHECK_S = 30.0
 
 class Transport:
     """Sends requests to a deployment. `refused` are parameters that it has refused; `on_spent` is called with the
-    seconds until its rate limit resets, when a response says that it is used up.
+    seconds until its rate limit resets, when a response says that it is used up; `on_unauthorized` before a request
+    that was answered with 401 is repeated.
 
     `client` is an AsyncAzureOpenAI for classic paths, an AsyncOpenAI for v1, with `max_retries=0`; `http`
     fetches image URLs. Every method raises only BotErrors.
@@ -42,6 +44,7 @@ class Transport:
     ) -> None:
         self.refused: set[str] = set()
         self.on_spent: Callable[[float], None] | None = None
+        self.on_unauthorized: Callable[[], None] | None = None
         self._deployment = deployment
         self._client = client
         self._http = http
@@ -49,29 +52,48 @@ class Transport:
         self._prefix = f"/deployments/{quote(deployment.name, safe='')}" if classic else ""
 
     async def ask(
-        self, path: str, body: Callable[[], dict[str, Any]], within_s: float, files: Files | None = None
+        self,
+        path: str,
+        body: Callable[[Collection[str]], dict[str, Any]],
+        within_s: float,
+        files: Files | None = None,
     ) -> httpx2.Response:
-        """Send `body()`, repeatedly without optional parameters that a 400 names. Returns an open response."""
+        """Send `body(refused)`; after a refusal of a parameter again without it, after a 401 once more with a new
+        token. Returns an open response.
+        """
+        once: set[str] = set()
+        renewed = False
         for _ in range(MAX_LESSONS):
+            known = self.refused | once
+            sent = body(known)
             try:
                 async with asyncio.timeout(within_s):
-                    response = await self._post(path, body(), files or [])
+                    response = await self._post(path, sent, files or [])
                 if self.on_spent and (wait_s := spent_for_s(response.headers)):
                     self.on_spent(wait_s)
                 return response
-            except openai.BadRequestError as error:
-                param = refused_parameter(error)
-                if param not in OPTIONAL or param in self.refused:
-                    raise mapped(error, self._deployment) from error
-                self.refused.add(param)
-                log.info("Deployment %s refuses %s; it is left out from now on", self._deployment.name, param)
+            except openai.APIStatusError as error:
+                judgement = judge(error, sent, known)
+                if judgement.lesson is not None:
+                    self._learn(judgement.lesson, once)
+                elif judgement.row.next == "fresh_token" and not renewed:
+                    renewed = True
+                    if self.on_unauthorized:
+                        self.on_unauthorized()
+                else:
+                    raise refusal(judgement, self._deployment) from error
             except BotError:
                 raise
             except Exception as error:
                 raise mapped(error, self._deployment) from error
-        raise ConfigError(
+        raise RequestRejected(
             f"The deployment {self._deployment.name!r} refuses too many parameters: {', '.join(sorted(self.refused))}"
         )
+
+    def _learn(self, lesson: Lesson, once: set[str]) -> None:
+        (self.refused if lesson.lasting else once).add(lesson.word)
+        if lesson.lasting:
+            log.info("Deployment %s refuses %s, which is remembered", self._deployment.name, lesson.word)
 
     async def read(self, reads: AsyncIterator[bytes], due: float, ends_at: float) -> bytes | None:
         """The next bytes, or `None` at the end.
@@ -92,12 +114,14 @@ class Transport:
         except Exception as error:
             raise mapped(error, self._deployment) from error
 
-    async def decode(self, response: httpx2.Response, shape: type[T], cap: int, within_s: float) -> T:
-        """The body as JSON of this type; large bodies are decoded in a thread."""
+    async def decode(
+        self, response: httpx2.Response, read: Callable[[bytes], T], cap: int, within_s: float
+    ) -> T:
+        """What `read` makes of the body, in a thread. It raises ValueError if the body is invalid."""
         data = await self._body(response, cap, within_s)
         try:
-            return await asyncio.to_thread(msgspec.json.decode, data, type=shape)
-        except (msgspec.DecodeError, RecursionError):
+            return await asyncio.to_thread(read, data)
+        except ValueError:
             raise ModelUnavailable(
                 f"The deployment {self._deployment.name!r} returned an invalid response"
             ) from None

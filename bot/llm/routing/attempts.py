@@ -1,13 +1,15 @@
 """The attempts of one prompt with several deployments."""
 
 import asyncio
+import hashlib
 import math
 import random
+import uuid
 from collections.abc import Callable, Sequence
 
-from bot.domain.errors import BotError, ConfigError, ModelUnavailable
+from bot.domain.errors import BotError, ConfigError, ModelBusy, ModelUnavailable
 from bot.llm.routing.candidates import Candidate, RequestLoad
-from bot.llm.routing.rate_limits import RateLimiter
+from bot.llm.routing.rate_limits import TURN_S, RateLimiter
 
 # Attempts per prompt, or one per deployment if there are more, before the event waits.
 ATTEMPTS = 3
@@ -37,6 +39,10 @@ class Attempts:
         self._held = held
         self._left = max(ATTEMPTS, len(candidates))
         self._tried = list(tried)
+        self._turns: set[str] = set()
+        self._began = limiter.now()
+        name = load.sticky or uuid.uuid4().hex
+        self._request = hashlib.blake2b(name.encode(), digest_size=12).hexdigest()
 
     async def next(self) -> Candidate:
         """The next candidate, after waiting for its rate limit. Raises ModelUnavailable or ConfigError if there is
@@ -44,8 +50,12 @@ class Attempts:
         """
         while True:
             free = self._free()
-            if not free or not self._left:
+            if not self._left:
                 raise self._unavailable()
+            if not free:
+                if await self._limiter.woken(self._pool):
+                    continue
+                return await self._turn(self._asked_to_wait())
             fresh = [candidate for candidate in free if candidate not in self._tried]
             if not fresh:
                 await asyncio.sleep(PAUSE_S * random.uniform(0.5, 1.5))
@@ -53,6 +63,10 @@ class Attempts:
                 continue
             candidate, wait_s = await self._limiter.take(fresh, self._load)
             if candidate is None:
+                now = self._limiter.now()
+                resting = [each for each in self._asked_to_wait() if each in fresh and each.breaker.wait_s()]
+                if busy := [each for each in fresh if each in resting or each.queue.free_s(now)]:
+                    return await self._turn(busy)
                 raise self._unavailable(fresh, wait_s)
             if candidate.breaker.wait_s():  # another task is testing it meanwhile
                 continue
@@ -68,6 +82,49 @@ class Attempts:
             candidate for candidate in self._pool if candidate.context_tokens > refused.context_tokens
         ]
         return bool(self._pool)
+
+    def _asked_to_wait(self) -> list[Candidate]:
+        """The candidates whose cool-down they asked for themselves."""
+        return [each for each in self._pool if each.breaker.asked_for and not each.broken]
+
+    async def _turn(self, busy: Sequence[Candidate]) -> Candidate:
+        """A busy candidate, when the turn of this request has come. Raises ModelBusy if that takes long."""
+        if not busy:
+            raise self._unavailable()
+        candidate, wait_s = await self._limiter.wait_turn(
+            busy, self._request, self._limiter.now() - self._began, self._turns
+        )
+        if wait_s > TURN_S:
+            raise ModelBusy(f"The model is busy. Try again in {math.ceil(wait_s)} s.", wait_s)
+        if wait_s:
+            self._held(candidate, wait_s)
+            await asyncio.sleep(wait_s)
+        if candidate.id not in self._turns:
+            self._turns.add(candidate.id)
+            self._left += 1  # a wait that was asked for is no failure
+        self._ask(candidate)
+        return candidate
+
+    @property
+    def left(self) -> bool:
+        """Whether any candidate is left, be it free or not."""
+        return bool(self._pool)
+
+    def without(self, refused: Candidate) -> bool:
+        """Do not ask a candidate again, because it rejected the request. Returns whether any is left."""
+        self._pool = [candidate for candidate in self._pool if candidate is not refused]
+        self._left = max(self._left, len(self._pool))
+        return self.left
+
+    def others(self, empty: Candidate, *, again: bool) -> bool:
+        """Leave out a deployment that gave an empty answer, if others are free. Returns whether one may be asked; with
+        `again` that may be the same one.
+        """
+        others = [candidate for candidate in self._free() if candidate is not empty]
+        self._left = max(self._left, 1)
+        if others:
+            self._pool = others
+        return bool(others) or again
 
     async def spare(self) -> Candidate | None:
         """An untried candidate that may be asked immediately."""
@@ -95,4 +152,5 @@ class Attempts:
         wait_s = min(held_s if candidate in held else candidate.breaker.wait_s() for candidate in working)
         if not wait_s:
             return ModelUnavailable("The model is not available at the moment.")
-        return ModelUnavailable(f"The model is busy. Try again in {math.ceil(wait_s)} s.", wait_s)
+        words = f"The model is busy. Try again in {math.ceil(wait_s)} s."
+        return (ModelBusy if held or self._asked_to_wait() else ModelUnavailable)(words, wait_s)

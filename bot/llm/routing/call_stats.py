@@ -6,14 +6,11 @@ from collections.abc import Callable
 from bot.domain.errors import ModelUnavailable, TooLong
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Usage
-from bot.llm.protocol import DeploymentBroken, ServiceFault
+from bot.llm.protocol import DeploymentBroken, RequestRejected, ServiceFault
 from bot.llm.routing.candidates import Candidate, LearningModel
 from bot.llm.routing.rate_limits import RateLimiter
 
 log = logging.getLogger(__name__)
-
-# Seconds before a deployment is tried again that only its operator can fix.
-BROKEN_REST_S = 300.0
 
 Observe = Callable[[str, str, float], None]
 """Called with a measure, a deployment's name and a value. The measures are `first_delta_seconds`, `call_seconds`,
@@ -36,16 +33,23 @@ class CallStats:
     def answered(self, candidate: Candidate, measure: str, began: float) -> None:
         """Record an answer, or a refusal because of the prompt."""
         candidate.breaker.succeeded()
+        candidate.rate.answered(self.clock())
         candidate.broken = ""
         self._limiter.learnt(candidate)
         self.took(candidate, measure, began)
 
-    def failed(self, candidate: Candidate, error: ModelUnavailable | DeploymentBroken) -> None:
-        """Record a failure: the deployment cools down, and what the operator must fix is logged once."""
+    def failed(
+        self, candidate: Candidate, error: ModelUnavailable | DeploymentBroken | RequestRejected
+    ) -> None:
+        """Record a failure: the deployment cools down, and what the operator must fix is logged once. After a
+        request that it rejected it does not.
+        """
         name = candidate.deployment.name
         self._observe("failures", name, 1.0)
-        if isinstance(error, DeploymentBroken):
-            candidate.breaker.rest(BROKEN_REST_S)
+        if isinstance(error, RequestRejected):
+            log.warning("%s", error)
+        elif isinstance(error, DeploymentBroken):
+            candidate.breaker.rest(error.rest_s, asked_for=False)
             if not candidate.broken:
                 log.error("%s", error)
             candidate.broken = str(error)

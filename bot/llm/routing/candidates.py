@@ -17,6 +17,7 @@ from bot.llm.catalog.deployments import Policy
 from bot.llm.protocol import Model
 from bot.llm.routing.calibration import Calibration
 from bot.llm.routing.circuit_breaker import CircuitBreaker
+from bot.llm.routing.turn_queue import ObservedRate, TurnQueue
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,8 @@ class Candidate:
         self.calibration = calibration or Calibration()
         self.id = f"{deployment.name}@{urlsplit(deployment.endpoint).hostname or 'here'}"
         self.breaker = CircuitBreaker(clock)
+        self.rate = ObservedRate()
+        self.queue = TurnQueue()
         self.broken = ""  # what the operator must fix, once it was logged
         self.running = 0
         self.context_tokens = deployment.context_tokens  # less if it reported a smaller limit

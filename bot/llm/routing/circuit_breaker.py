@@ -10,6 +10,9 @@ PATIENCE = 3
 REST_S = 5.0
 LONGEST_REST_S = 60.0
 
+_SAME_S = 0.1
+"""A cool-down that is reported back by the shared state differs by less."""
+
 
 class CircuitBreaker:
     """Open until a point in time, because the deployment asked to wait or failed too often.
@@ -21,6 +24,10 @@ class CircuitBreaker:
         self._clock = clock
         self._until = 0.0
         self._failures = 0
+        self.began_at = 0.0
+        """When the current cool-down began, in seconds since 1970."""
+        self.asked_for = False
+        """Whether the deployment asked for the current cool-down."""
 
     def wait_s(self) -> float:
         """Seconds until the deployment may be asked; 0 if it may be asked now."""
@@ -44,8 +51,17 @@ class CircuitBreaker:
             return
         self._failures += 1
         if self._failures >= PATIENCE:
-            self.rest(min(REST_S * 2 ** (self._failures - PATIENCE), LONGEST_REST_S))
+            self.rest(min(REST_S * 2 ** (self._failures - PATIENCE), LONGEST_REST_S), asked_for=False)
 
-    def rest(self, seconds: float) -> None:
-        """Open the circuit for `seconds`."""
-        self._until = max(self._until, self._clock() + seconds)
+    def rest(self, seconds: float, *, asked_for: bool = True) -> None:
+        """Open the circuit for `seconds`; `asked_for`: because the deployment asked for it."""
+        until = self._clock() + seconds
+        if until > self._until + _SAME_S:
+            self.asked_for = asked_for
+        if until > self._until:
+            self._until = until
+            self.began_at = time.time()
+
+    def wake(self) -> None:
+        """Close the circuit."""
+        self._until, self._failures, self.asked_for = 0.0, 0, False

@@ -1,16 +1,20 @@
 """Starts an answer with the first deployment that sends a token, and asks a second one if it is slow."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import cast
 
 from bot.domain.errors import BotError, ModelUnavailable, TooLong
 from bot.domain.prompts import Prompt
-from bot.domain.turns import Delta
-from bot.llm.protocol import DeploymentBroken
+from bot.domain.turns import Delta, Usage
+from bot.llm.protocol import DeploymentBroken, EmptyAnswer, RequestRejected
 from bot.llm.routing.attempts import Attempts
+from bot.llm.routing.calibration import Calibration
 from bot.llm.routing.call_stats import CallStats
 from bot.llm.routing.candidates import Candidate
+
+log = logging.getLogger(__name__)
 
 
 class StartedAnswer:
@@ -35,22 +39,40 @@ class StartedAnswer:
 
 
 class FirstTokenRace:
-    """The start of one answer. `lost` are the slower deployments that were asked, too."""
+    """The start of one answer. `costs` are those of slower deployments that were asked, too (estimated), and of
+    empty answers.
+    """
 
-    def __init__(self, attempts: Attempts, prompt: Prompt, stats: CallStats, hedge_s: float | None) -> None:
+    def __init__(
+        self,
+        attempts: Attempts,
+        prompt: Prompt,
+        stats: CallStats,
+        hedge_s: float | None,
+        calibration: Calibration,
+    ) -> None:
         self._attempts = attempts
         self._prompt = prompt
         self._stats = stats
         self._hedge_s = hedge_s
-        self.lost: list[Candidate] = []
+        self._calibration = calibration
+        self._empty: EmptyAnswer | None = None
+        self._rejected: RequestRejected | None = None
+        self.costs: list[Usage] = []
 
     async def first(self) -> StartedAnswer:
         """The first answer that starts. Raises a refusal, or the error of Attempts if no candidate is left.
 
-        Prompts that are too long for one deployment are sent to those with a larger context.
+        Prompts that are too long for one deployment are sent to those with a larger context. After an empty answer,
+        another deployment is asked once; if there is none, the same one, unless its reasoning used up the output.
         """
         while True:
-            candidate = await self._attempts.next()
+            if self._rejected and not self._attempts.left:
+                raise self._rejected.last()
+            try:
+                candidate = await self._attempts.next()
+            except BotError as error:
+                raise self._empty or error from None
             try:
                 started = (
                     await self._begin(candidate) if self._hedge_s is None else await self._race(candidate)
@@ -59,6 +81,13 @@ class FirstTokenRace:
                 self._stats.too_long(candidate, self._prompt, error)
                 if not self._attempts.larger(candidate):
                     raise
+                continue
+            except EmptyAnswer as error:
+                self.costs.append(error.usage)
+                if self._empty or not self._attempts.others(candidate, again=not error.exhausted):
+                    raise
+                self._empty = error
+                log.warning("Deployment %s gave an empty answer", candidate.deployment.name)
                 continue
             if started is not None:
                 return started
@@ -77,6 +106,11 @@ class FirstTokenRace:
             await stream.aclose()
             if isinstance(error, (ModelUnavailable, DeploymentBroken)):
                 self._stats.failed(candidate, error)
+                return None
+            if isinstance(error, RequestRejected):
+                self._stats.failed(candidate, error)
+                self._attempts.without(candidate)
+                self._rejected = error
                 return None
             if isinstance(error, BotError):
                 self._stats.answered(candidate, "call_seconds", began)
@@ -121,4 +155,4 @@ class FirstTokenRace:
             if isinstance(result, StartedAnswer) and result is not won:
                 await result.aclose()
             if won and (isinstance(result, asyncio.CancelledError) or (result and result is not won)):
-                self.lost.append(candidate)
+                self.costs.append(self._calibration.spent(candidate.deployment, self._prompt))

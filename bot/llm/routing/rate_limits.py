@@ -8,11 +8,15 @@ from typing import NamedTuple, Protocol
 
 from bot.domain.errors import StateUnavailable
 from bot.llm.routing.candidates import Candidate, LearningModel, RequestLoad
+from bot.llm.routing.turn_queue import WaitingRequest
 
 log = logging.getLogger(__name__)
 
 # The longest delay of a request in seconds; beyond it, the event waits in the inbox.
 HELD_S = 5.0
+
+# The longest wait for a turn at a busy deployment; beyond it, the event waits in the inbox.
+TURN_S = 1.0
 
 # How long the shared state is cached, and how long it is not requested after an error.
 FRESH_S = 1.0
@@ -73,6 +77,26 @@ class SharedLimiter(Protocol):
         """Choose and charge a candidate. Returns index, wait, and of each the cool-down and refused parameters."""
         ...
 
+    async def wait_turn(
+        self,
+        deployment: str,
+        request: tuple[str, float, bool],
+        *,
+        told_s: float,
+        interval_s: float,
+        longest_s: float,
+    ) -> float:
+        """Seconds until the turn of a request at a busy deployment; it is taken if it is at most `longest_s`."""
+        ...
+
+    async def wake(self, deployment: str) -> None:
+        """End the cool-down of a deployment."""
+        ...
+
+    async def woken_at(self, deployment: str) -> float:
+        """When an operator ended a cool-down, in seconds since 1970."""
+        ...
+
 
 class RateLimiter:
     """Decides which deployment may be asked, by local and shared state.
@@ -91,6 +115,10 @@ class RateLimiter:
         self._lessons: dict[str, set[str]] = {}
         self._buckets: dict[str, tuple[Bucket, Bucket]] = {}
         self._sending: set[asyncio.Task[None]] = set()
+
+    def now(self) -> float:
+        """The time on the clock, in seconds."""
+        return self._clock()
 
     async def aclose(self) -> None:
         """Send what has not been shared yet."""
@@ -112,6 +140,56 @@ class RateLimiter:
         chosen = waits.index(least)
         self._bucket_cost(candidates[chosen], charges[chosen])
         return candidates[chosen], least
+
+    async def wait_turn(
+        self, candidates: Sequence[Candidate], name: str, age_s: float, again: Collection[str]
+    ) -> tuple[Candidate, float]:
+        """The busy candidate that is free first, and the seconds until the turn of this request there, in order of
+        arrival. If they are at most TURN_S, the turn is taken. `again` are the candidates that refused it in its turn.
+        """
+        now = self._clock()
+        chosen = min(candidates, key=lambda each: max(each.breaker.wait_s(), each.queue.free_s(now)))
+        request = WaitingRequest(name, age_s, chosen.id in again)
+        told_s = chosen.breaker.wait_s()
+        interval_s = chosen.rate.interval_s(now, told_s) if told_s and not request.again else 0.0
+        wait_s = chosen.queue.wait_s(now, request, now + told_s, interval_s, TURN_S)
+        if self._shared is None or now < self._away_until:
+            return chosen, wait_s
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                wait_s = await self._shared.wait_turn(
+                    chosen.id, request, told_s=told_s, interval_s=interval_s, longest_s=TURN_S
+                )
+        except (StateUnavailable, TimeoutError) as error:
+            log.warning("Turns at a busy deployment are not shared: %s", error or "Redis is slow")
+            self._away_until = self._clock() + FRESH_S
+        return chosen, wait_s
+
+    async def wake(self, candidate: Candidate) -> None:
+        """End the cool-down of a deployment, here and in the shared state. Raises StateUnavailable."""
+        self._rests.pop(candidate.id, None)
+        candidate.breaker.wake()
+        candidate.queue.forget()
+        candidate.broken = ""
+        if self._shared is not None:
+            await self._shared.wake(candidate.id)
+
+    async def woken(self, candidates: Sequence[Candidate]) -> bool:
+        """End the cool-downs that an operator ended in another process since they began. Returns whether any."""
+        if self._shared is None or self._clock() < self._away_until:
+            return False
+        found = False
+        for candidate in candidates:
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    woken_at = await self._shared.woken_at(candidate.id)
+            except (StateUnavailable, TimeoutError):
+                return found
+            if woken_at > candidate.breaker.began_at > 0:
+                candidate.breaker.wake()
+                candidate.queue.forget()
+                candidate.broken, found = "", True
+        return found
 
     def rest(self, candidate: Candidate, seconds: float) -> None:
         """Cool down a deployment for `seconds`, in all processes."""
@@ -173,6 +251,9 @@ class RateLimiter:
                 candidate.model.refused.update(names)
                 candidate.taught |= names
         if chosen is None:
+            for candidate, costs, rest_s in zip(candidates, charges, cooling, strict=True):
+                if not rest_s and not any(cost.cost_s for cost in costs):
+                    candidate.queue.occupied(self._clock() + wait_s)  # others wait for their turns
             return None, wait_s
         self._bucket_cost(candidates[chosen], charges[chosen])
         return candidates[chosen], wait_s
@@ -192,7 +273,8 @@ class RateLimiter:
     def _wait_s(self, candidate: Candidate, charges: Sequence[BucketCost]) -> float:
         now = self._clock()
         both = zip(self._kept(candidate), charges, strict=True)
-        return max(bucket.wait_s(now, charge) for bucket, charge in both)
+        waits = [bucket.wait_s(now, charge) for bucket, charge in both]
+        return max(*waits, candidate.queue.free_s(now))
 
     def _bucket_cost(self, candidate: Candidate, charges: Sequence[BucketCost]) -> None:
         for bucket, charge in zip(self._kept(candidate), charges, strict=True):

@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from bot.domain.errors import BotError, ModelUnavailable, NotAllowed, TooLong
+from bot.domain.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
 from bot.domain.prompts import Capability, Image, Prompt
 from bot.domain.turns import CheckResult, Delta, Deployment, Usage
 from bot.llm.catalog.catalog import DEFAULT_KEY_ENV
 from bot.llm.catalog.deployments import DeploymentConfig, Policy
 from bot.llm.catalog.probe import Checkable, ProbeResult, probe
 from bot.llm.openai import images
-from bot.llm.protocol import AnswerTimeout, DeploymentBroken, ImageInterrupted, Model, OnPartialImage
+from bot.llm.protocol import (
+    AnswerTimeout,
+    DeploymentBroken,
+    EmptyAnswer,
+    ImageInterrupted,
+    Model,
+    OnPartialImage,
+    RequestRejected,
+)
 from bot.llm.routing.attempts import Attempts
 from bot.llm.routing.calibration import Calibration
 from bot.llm.routing.call_stats import CallStats, Observe
@@ -148,39 +156,45 @@ class Gateway:
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
         """Stream an answer from the first deployment that starts one; if it breaks off, continue it once."""
-        asked, shown = prompt, ""
+        asked, shown, called = prompt, "", False
         tried: list[Candidate] = []
         broke: ModelUnavailable | None = None
         while True:
             race = self._race(asked, tried)
             try:
                 started = await race.first()
-            except ModelUnavailable as error:
-                raise broke or self._too_long(asked, error) or error from None
             except BotError as error:
-                raise broke or error from None
-            for candidate in race.lost:
-                yield Delta(usage=self.calibration.spent(candidate.deployment, asked))
-            part, before = self._part(started, asked, ContinuationDeduper(shown)), len(shown)
+                for usage in race.costs:
+                    yield Delta(usage=usage)
+                raise broke or self._too_long(asked, error) or error from None
+            for usage in race.costs:
+                yield Delta(usage=usage)
+            part, before = self._part(started, asked, shown), len(shown)
             try:
                 async with aclosing(part):
                     async for delta in part:
-                        shown += delta.text
+                        shown = delta.onto(shown)
+                        called = called or delta.call is not None
                         yield delta
                 return
+            except EmptyAnswer as error:  # all that was shown was reasoning
+                yield Delta(usage=error.usage)
+                raise
             except ModelUnavailable as error:
                 self._stats.failed(started.candidate, error)
-                last, broke = not shown or broke is not None or isinstance(error, AnswerTimeout), error
+                last, broke = called or broke is not None or isinstance(error, AnswerTimeout), error
             yield Delta(
-                usage=self.calibration.spent(started.candidate.deployment, asked, len(shown) - before)
+                usage=self.calibration.spent(started.candidate.deployment, asked, max(0, len(shown) - before))
             )
             if last:
                 raise broke
             log.warning("An answer broke off after %d characters; continuing it", len(shown))
-            asked, tried = go_on(prompt, shown), [started.candidate]
+            asked, tried = go_on(prompt, shown) if shown else prompt, [started.candidate]
 
-    def _too_long(self, prompt: Prompt, error: ModelUnavailable) -> TooLong | None:
+    def _too_long(self, prompt: Prompt, error: BotError) -> TooLong | None:
         """The limits of available smaller deployments, if those with a sufficient context are unavailable."""
+        if not isinstance(error, ModelUnavailable):
+            return None
         load = load_of(prompt)
         available = self._candidates("chat", prompt.deployment)
         free = [
@@ -199,14 +213,12 @@ class Gateway:
 
     def _race(self, prompt: Prompt, tried: Sequence[Candidate]) -> FirstTokenRace:
         load = load_of(prompt)
-        return FirstTokenRace(
-            self._attempts("chat", prompt.deployment, load, tried), prompt, self._stats, self._hedge_s
-        )
+        attempts = self._attempts("chat", prompt.deployment, load, tried)
+        return FirstTokenRace(attempts, prompt, self._stats, self._hedge_s, self.calibration)
 
-    async def _part(
-        self, started: StartedAnswer, prompt: Prompt, deduper: ContinuationDeduper
-    ) -> AsyncGenerator[Delta]:
+    async def _part(self, started: StartedAnswer, prompt: Prompt, before: str) -> AsyncGenerator[Delta]:
         """One call's part of an answer, without repetitions of the part before."""
+        deduper = ContinuationDeduper(before)
         deployment, received, estimated = started.candidate.deployment, 0, -_ESTIMATE_CHARACTERS
         try:
             async with aclosing(started):
@@ -214,6 +226,10 @@ class Gateway:
                     if delta.usage is not None:
                         self.calibration.learn(prompt.messages, prompt.input_tokens, delta.usage)
                     received += len(delta.text)
+                    if delta.retracts:
+                        deduper = ContinuationDeduper(before)
+                        yield Delta(text=before, retracts=True)
+                        delta = replace(delta, retracts=False)
                     text = deduper.feed(delta.text) if delta.text else deduper.end()
                     if received - estimated >= _ESTIMATE_CHARACTERS and delta.usage is None:
                         estimated = received
@@ -261,8 +277,14 @@ class Gateway:
         )
 
     async def vectors(self, texts: Sequence[str], /) -> list[list[float]]:
-        """What `embed` makes of texts, without its usage. Implements `Embed`."""
-        found, _ = await self.embed(texts)
+        """What `embed` makes of texts, without its usage. Implements `Embed`.
+
+        Raises ModelUnavailable also if the deployments are broken: an answer does without vectors.
+        """
+        try:
+            found, _ = await self.embed(texts)
+        except (ConfigError, TooLong, ContentFiltered) as error:
+            raise ModelUnavailable(f"There are no embeddings: {error}") from error
         return found
 
     async def _call(self, attempts: Attempts, call: Callable[[Candidate], Awaitable[T]]) -> T:
@@ -278,6 +300,11 @@ class Gateway:
                 broken_off += isinstance(error, ImageInterrupted)
                 if broken_off > 1:
                     raise
+                continue
+            except RequestRejected as error:
+                self._stats.failed(candidate, error)
+                if not attempts.without(candidate):
+                    raise error.last() from None
                 continue
             except BotError:
                 self._stats.answered(candidate, "call_seconds", began)
@@ -352,6 +379,16 @@ class Gateway:
             )
             for candidate in candidates
         ]
+
+    async def wake(self, name: str) -> bool:
+        """End the cool-downs of the deployments with this name, in all processes. Returns whether there is one.
+
+        Raises StateUnavailable.
+        """
+        named = [candidate for candidate in self._pool if candidate.deployment.name == name]
+        for candidate in named:
+            await self._limiter.wake(candidate)
+        return bool(named)
 
     async def probe(self) -> list[ProbeResult]:
         """Probe all deployments concurrently; results are in their order."""

@@ -109,6 +109,8 @@ KINDS = (
     Kind("vault", "string", "an adapter's secret, encrypted", "until deleted", permanent=True),
     Kind("limit", "list", "when calls of the last minute were made, ms", "60 s"),
     Kind("pace", "hash", "a deployment's cool-down and rate buckets, ms", "1 h unused"),
+    Kind("queue", "zset", "requests waiting for a busy deployment -> arrival, ms", "1 h"),
+    Kind("expected", "zset", "the same requests -> when they come again, ms", "1 h"),
     Kind("refused", "set", "parameters that a deployment's model refuses", "24 h"),
     Kind("vector", "string", "an embedding, little-endian float32", "30 d"),
     Kind(
@@ -218,6 +220,11 @@ def limit(name: str) -> str:
 def of_deployment(name: str) -> tuple[str, str]:
     """The rate state and the refused parameters of a deployment; all are in one slot, for one script."""
     return f"parley:{{models}}:pace:{name}", f"parley:{{models}}:refused:{name}"
+
+
+def queue_of(name: str) -> tuple[str, str, str]:
+    """The rate state of a deployment, the requests that wait for it, and when they are expected again; in one slot."""
+    return of_deployment(name)[0], f"parley:{{models}}:queue:{name}", f"parley:{{models}}:expected:{name}"
 
 
 def kind_of(key: str) -> str:

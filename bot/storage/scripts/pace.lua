@@ -3,6 +3,8 @@
 --       again; in ms) and a set (parameters that its model refuses); first the candidates, in order of preference
 -- ARGV  how many candidates, longest wait ms, life of a hash ms, life of a set ms; then of each candidate: cost and
 --       slack ms of its requests, of its tokens; then of each other: cool-down ms, refused parameters by comma
+-- A deployment for which requests wait (tail: when the next one may come; see queue.lua) is not free for others before that.
+-- A cool-down longer than five minutes is a mistake, and is cut to one minute.
 -- Returns {chosen (0: none), ms to wait (for none: until one is free), then of each candidate: cool-down ms, refused}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
@@ -25,16 +27,21 @@ end
 
 local chosen, least, soonest, found, buckets = 0, longest, math.huge, {}, {}
 for n = 1, candidates do
-  local kept = redis.call('HMGET', KEYS[2 * n - 1], 'until', 'requests', 'tokens')
+  local kept = redis.call('HMGET', KEYS[2 * n - 1], 'until', 'requests', 'tokens', 'tail')
   local rest = math.max(0, tonumber(kept[1] or 0) - now)
-  local wait, full = rest, {}
+  if rest > 300000 then
+    rest = 60000
+    redis.call('HSET', KEYS[2 * n - 1], 'until', now + rest)
+  end
+  local wait, full = math.max(rest, tonumber(kept[4] or 0) - now), {}
+  local queued = wait > rest
   for kind = 1, 2 do
     full[kind] = math.max(now, tonumber(kept[kind + 1] or 0))
     wait = math.max(wait, full[kind] - now - ARGV[4 + 4 * (n - 1) + 2 * kind])
   end
   found[n], buckets[n] = rest, full
   soonest = math.min(soonest, wait)
-  if rest == 0 and (wait < least or (chosen == 0 and wait == least)) then
+  if rest == 0 and not queued and (wait < least or (chosen == 0 and wait == least)) then
     chosen, least = n, wait
   end
 end

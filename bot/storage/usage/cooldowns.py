@@ -1,5 +1,6 @@
 """Shared state of deployments: cool-downs, rate limits, refused parameters."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
 _PACE = Script("pace")
+_QUEUE = Script("queue")
 _MS = 1000
 
 
@@ -60,3 +62,34 @@ class Cooldowns:
             rests_s=[int(rest) / _MS for rest in answer[2::2]],
             refused=[frozenset(text.decode().split(",")) - {""} for text in answer[3::2]],
         )
+
+    async def wait_turn(
+        self,
+        deployment: str,
+        request: tuple[str, float, bool],
+        *,
+        told_s: float,
+        interval_s: float,
+        longest_s: float,
+    ) -> float:
+        """Seconds until the turn of a request at a busy deployment; turns are in order of arrival.
+
+        A request is its name, the seconds since it arrived, and whether it had had its turn and was refused.
+        `told_s` is a cool-down that it was just told, `interval_s` the interval between requests that this process
+        observed (0: none, unknown). If the wait is at most `longest_s`, the turn is taken.
+        """
+        name, age_s, again = request
+        times = [told_s * _MS, interval_s * _MS]
+        arguments = [name, age_s * _MS, *times, int(again), longest_s * _MS, keys.PACE_S * _MS]
+        return int(await self._redis.run(_QUEUE, keys.queue_of(deployment), arguments)) / _MS
+
+    async def wake(self, deployment: str) -> None:
+        """End the cool-down of a deployment, and forget its rate."""
+        name = keys.of_deployment(deployment)[0]
+        await self._redis.call("HDEL", name, "until", "interval", "first", "tail")
+        await self._redis.call("HSET", name, "woken", str(time.time()))
+        await self._redis.call("EXPIRE", name, keys.PACE_S)
+
+    async def woken_at(self, deployment: str) -> float:
+        """When an operator ended the last cool-down of a deployment, in seconds since 1970; 0 if not lately."""
+        return float(await self._redis.call("HGET", keys.of_deployment(deployment)[0], "woken") or 0.0)

@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from bot.domain.errors import BotError, ModelUnavailable
 from bot.domain.prompts import Image
 from bot.domain.turns import MAX_TOOL_CALLS
-from bot.llm.openai import chat_stream, client, image_stream, images
-from bot.llm.openai.chat_stream import ChatStream, EventParser
+from bot.llm.failures.waits import retry_after_s, spent_for_s
+from bot.llm.openai import chat_stream, client, event_parser, image_stream, images
+from bot.llm.openai.chat_stream import ChatStream
 from bot.llm.openai.client import Clients
-from bot.llm.openai.errors import retry_after_s, spent_for_s
+from bot.llm.openai.event_parser import EventParser
 from bot.llm.openai.image_stream import ImageStream
 from bot.llm.protocol import AnswerTimeout, ImageInterrupted
 from bot.llm.routing.router import Gateway
@@ -142,7 +143,7 @@ def test_an_endless_answer_is_not_continued(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_limit_of_events_ignores_chunk_boundaries() -> None:
     """The limit applies to the event, not to the reads."""
-    text = "x" * (chat_stream.MAX_EVENT_BYTES - 1000)
+    text = "x" * (event_parser.MAX_EVENT_BYTES - 1000)
     data = azure_wire.event({"choices": [{"delta": {"content": text}}]}) + END
     for size in (len(data), 65536, 1000):
         answer = ChatStream()

@@ -25,11 +25,8 @@ from bot.llm.openai.errors import (
     SIGN_IN,
     STATUS,
     mapped,
-    refused_parameter,
-    retry_after_s,
-    spent_for_s,
 )
-from bot.llm.protocol import DeploymentBroken
+from bot.llm.protocol import DeploymentBroken, RequestRejected
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "azure"
 DEPLOYMENT = deployments()[0]
@@ -123,7 +120,7 @@ def test_recorded_refusals_become_what_they_are() -> None:
     assert isinstance(answered(429, recorded("rate_limited.json"), {"retry-after": "17"}), ModelUnavailable)
     assert isinstance(answered(404, recorded("deployment_not_found.json")), DeploymentBroken)
     assert isinstance(answered(400, recorded("context_length_exceeded.json")), TooLong)
-    assert type(answered(400, recorded("unsupported_parameter.json"))) is ConfigError
+    assert isinstance(answered(400, recorded("unsupported_parameter.json")), RequestRejected)
 
 
 def test_a_blocked_question_names_its_categories() -> None:
@@ -156,7 +153,7 @@ def test_temporary_errors_are_waited_out(status: int) -> None:
     assert error.retry_after_s == 3
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 410])
+@pytest.mark.parametrize("status", [401, 404, 410])
 def test_a_retired_deployment_is_not_rate_limiting(status: int) -> None:
     """Field note 35."""
     assert isinstance(answered(status, {"error": {"code": "x", "message": "x"}}), DeploymentBroken)
@@ -209,71 +206,5 @@ def test_an_oversized_body_is_too_long() -> None:
 
 def test_other_errors_are_shortened_for_the_operator() -> None:
     error = answered(422, {"error": {"code": "x", "message": "y" * 1000}})
-    assert type(error) is ConfigError
+    assert isinstance(error, RequestRejected)
     assert len(str(error)) < 500
-
-
-# ------------------------------------------------------------------ headers and parameters
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ({"retry-after": "17"}, 17.0),
-        ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
-        ({"retry-after-ms": "soon", "retry-after": "2"}, 2.0),
-        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
-        ({"retry-after": "later"}, None),
-        ({}, None),
-    ],
-)
-def test_the_wait_is_read_from_either_header(headers: dict[str, str], expected: float | None) -> None:
-    assert retry_after_s(headers) == expected
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ({}, 0.0),
-        ({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "9s"}, 0.0),
-        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "9"}, 9.0),
-        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}, 360.0),
-        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "120ms"}, 0.12),
-        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1h2m3.5s"}, 3723.5),
-        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "soon"}, 1.0),
-        ({"x-ratelimit-remaining-tokens": "-1"}, 1.0),
-        (
-            {
-                "x-ratelimit-remaining-tokens": "0",
-                "x-ratelimit-reset-tokens": "2s",
-                "x-ratelimit-remaining-requests": "0",
-                "x-ratelimit-reset-requests": "1m",
-            },
-            60.0,
-        ),
-    ],
-)
-def test_used_up_limits_are_read_from_the_headers(headers: dict[str, str], expected: float) -> None:
-    assert spent_for_s(headers) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ({"code": "unsupported_parameter", "param": "max_tokens"}, "max_tokens"),
-        ({"code": "unsupported_value", "param": "reasoning_effort"}, "reasoning_effort"),
-        ({"code": "unknown_parameter", "param": "stream_options.include_usage"}, "stream_options"),
-        (
-            {"code": None, "message": "Unrecognized request argument supplied: stream_options"},
-            "stream_options",
-        ),
-        ({"code": None, "message": "Unrecognized request arguments supplied: seed, stop"}, "seed"),
-        ({"code": "unsupported_parameter", "message": "Unsupported parameter: 'top_p' is not"}, "top_p"),
-        ({"code": "invalid_request_error", "param": "messages", "message": "bad"}, None),
-        ("not JSON", None),
-    ],
-)
-def test_the_refused_parameter_is_recognised(body: Any, expected: str | None) -> None:
-    response = httpx2.Response(400, request=REQUEST)
-    assert refused_parameter(openai.BadRequestError("x", response=response, body=body)) == expected

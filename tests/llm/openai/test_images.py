@@ -1,9 +1,11 @@
 """Pictures from both families of models, drawn and edited, and what is not taken for one."""
 
+import base64
 import io
 
 import msgspec
 import pytest
+from aiohttp import web
 from msgspec.structs import replace
 from PIL import Image as Pillow
 
@@ -348,3 +350,80 @@ async def test_a_mask_without_an_open_area_is_refused(
             given("a hat", msgspec.structs.replace(PICTURE, mask=mask))
         )
     assert not azure.journal
+
+
+# ------------------------------------------------------------------ images that are read tolerantly
+
+ENCODED = base64.b64encode(png(64, 64)).decode()
+WRAPPED = "\n".join(ENCODED[at : at + 76] for at in range(0, len(ENCODED), 76))
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        WRAPPED,
+        WRAPPED.replace("\n", "\r\n"),
+        ENCODED.rstrip("="),
+        f"data:image/png;base64,{ENCODED}",
+        ENCODED.translate(str.maketrans("+/", "-_")),
+        f" {ENCODED}\n",
+    ],
+)
+def test_base64_of_any_dialect_is_read(encoded: str) -> None:
+    """Field fault 69: a paid image is not discarded because of line breaks, padding or a prefix."""
+    assert images.decoded(encoded, "x").data == png(64, 64)
+
+
+ITEM = {"b64_json": WRAPPED, "revised_prompt": None}
+COMPLETED = {"type": "image_generation.completed", **ITEM}
+BODIES: dict[str, bytes] = {
+    "usage that is null": azure_wire.dumps({"data": [ITEM], "usage": None}),
+    "usage of nulls": azure_wire.dumps(
+        {"data": [ITEM], "usage": {"input_tokens": None, "output_tokens": 4.5}}
+    ),
+    "usage that is text": azure_wire.dumps({"data": [ITEM], "usage": "none"}),
+    "details that are a list": azure_wire.dumps({"data": [ITEM], "usage": {"input_tokens_details": []}}),
+    "one image in place of a list": azure_wire.dumps({"data": ITEM}),
+    "a data URL": azure_wire.dumps({"data": [{"url": f"data:image/png;base64,{ENCODED}"}]}),
+    "an unreadable image beside it": azure_wire.dumps({"data": [{"b64_json": "%"}, ITEM, None]}),
+    "fields of other types": azure_wire.dumps({"created": "now", "data": [{**ITEM, "revised_prompt": 5}]}),
+    "a stream that was not requested": azure_wire.event({**COMPLETED, "usage": None}),
+}
+
+
+@pytest.mark.parametrize("mime", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize("name", BODIES)
+async def test_a_paid_image_is_delivered(
+    name: str, mime: str, azure: AzureSimulator, connect: Connect
+) -> None:
+    """Field fault 69: one request, one image, whatever else the response says; streamed or not."""
+    asked: list[web.Request] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request)
+        return web.Response(body=BODIES[name], content_type=mime)
+
+    async def on_partial_image(picture: Image) -> None: ...
+
+    azure.instead["paint"] = answer
+    model = connect(name="paint", capability="image", family="gpt-image-2")
+    gateway = Gateway([(model.deployment, model)])
+    pictures, _ = await gateway.draw(wish(), on_partial_image if mime.startswith("text") else None)
+    assert pictures[0].data == png(64, 64)
+    assert len(asked) == 1
+
+
+async def test_odd_events_of_a_drawing_are_skipped(azure: AzureSimulator, connect: Connect) -> None:
+    """Field fault 64: the same tolerance as for text."""
+
+    async def answer(request: web.Request) -> web.Response:
+        odd = b"\xef\xbb\xbf: hello\n\ndata: null\n\ndata:\n\ndata: {oops\n\n"
+        return web.Response(body=odd + azure_wire.event(COMPLETED), content_type="text/event-stream")
+
+    async def on_partial_image(picture: Image) -> None: ...
+
+    azure.instead["paint"] = answer
+    pictures, _ = await connect(name="paint", capability="image", family="gpt-image-2").draw(
+        wish(), on_partial_image
+    )
+    assert pictures[0].data == png(64, 64)

@@ -254,7 +254,7 @@ async def failed(model: AzureModel) -> BotError:
 async def test_a_refusal_has_words_for_whom_it_concerns(
     azure: AzureSimulator, connect: Connect, classic: bool, kind: Kind, expected: type[Exception], words: str
 ) -> None:
-    azure.fail(kind)
+    azure.fail(kind, times=2)  # a 401 is answered with a new token once
     error = await failed(connect(classic=classic))
     assert type(error) is expected
     assert words in str(error)

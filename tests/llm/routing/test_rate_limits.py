@@ -46,6 +46,29 @@ class Counted:
             raise StateUnavailable("Redis is away")
         return await self._cooldowns.take(candidates, charges, longest_s, rests_s, refused)
 
+    async def wait_turn(
+        self,
+        deployment: str,
+        request: tuple[str, float, bool],
+        *,
+        told_s: float,
+        interval_s: float,
+        longest_s: float,
+    ) -> float:
+        if self.away:
+            raise StateUnavailable("Redis is away")
+        return await self._cooldowns.wait_turn(
+            deployment, request, told_s=told_s, interval_s=interval_s, longest_s=longest_s
+        )
+
+    async def wake(self, deployment: str) -> None:
+        await self._cooldowns.wake(deployment)
+
+    async def woken_at(self, deployment: str) -> float:
+        if self.away:
+            raise StateUnavailable("Redis is away")
+        return await self._cooldowns.woken_at(deployment)
+
 
 # ------------------------------------------------------------------ the arithmetic
 
@@ -153,9 +176,9 @@ async def test_when_all_cool_down_the_wait_is_known(redis: Redis) -> None:
     (first, _), (second, _) = shared(redis, (named("a"), model)), shared(redis, (named("a"), model))
     async with first:
         with pytest.raises(ModelUnavailable):
-            await told(first)
+            await told(first, sticky="one")
     with pytest.raises(ModelUnavailable, match=r"Try again in (29|30) s"):
-        await told(second)
+        await told(second, sticky="one")
     assert model.asked == 1
 
 

@@ -41,12 +41,39 @@ async def test_a_shorter_cool_down_keeps_a_longer_one(redis: Redis) -> None:
     assert 59 < taken.wait_s <= 60
 
 
-async def test_a_cool_down_of_a_day_is_kept(redis: Redis) -> None:
+async def test_a_cool_down_of_a_day_is_cut(redis: Redis) -> None:
+    """Field fault 60: also one that an older version stored."""
     cooldowns = Cooldowns(redis)
     await cooldowns.take([], [], 5, {"a": 86_400.0}, {})
-    await cooldowns.take([], [], 5, {"a": 1.0}, {})
-    (name,) = [name async for name in redis.scan("parley:*:pace:*")]
-    assert await redis.call("TTL", name) > 86_000
+    assert (await cooldowns.take(["a"], [FREE], 5, {}, {})).wait_s == 60
+
+
+async def test_an_operator_ends_a_cool_down(redis: Redis) -> None:
+    """Field fault 60: for all processes."""
+    cooldowns = Cooldowns(redis)
+    await cooldowns.take([], [], 5, {"a": 60.0}, {})
+    await cooldowns.wake("a")
+    assert (await Cooldowns(redis).take(["a"], [FREE], 5, {}, {})).chosen == 0
+
+
+async def test_turns_are_in_order_of_arrival(redis: Redis) -> None:
+    """Field fault 58: at the observed rate, behind the cool-down, in all processes."""
+    cooldowns = [Cooldowns(redis), Cooldowns(redis)]
+
+    async def turn(
+        name: str, told_s: float = 0.0, interval_s: float = 0.0, *, age_s: float = 0.0, again: bool = False
+    ) -> float:
+        return await cooldowns[len(name) % 2].wait_turn(
+            "a", (name, age_s, again), told_s=told_s, interval_s=interval_s, longest_s=1.0
+        )
+
+    waits = [await turn("second", 20.0, 4.0), await turn("third", 20.0), await turn("first", 19.9, age_s=5)]
+    assert waits == pytest.approx([20, 24, 20], abs=0.5), "in order of arrival, not of the refusal"
+    assert await turn("second") == pytest.approx(24, abs=0.5)
+    assert await turn("third") == pytest.approx(28, abs=0.5)
+    assert (await cooldowns[0].take(["a"], [FREE], 5, {}, {})).chosen is None, "nobody overtakes"
+    assert await turn("again", 22.0, age_s=60, again=True) == pytest.approx(22, abs=0.5)
+    assert await turn("first") == pytest.approx(22 + 4 * 1.15, abs=0.5), "it moved behind"
 
 
 async def test_a_cool_down_ends(redis: Redis) -> None:

@@ -1,0 +1,1 @@
+"""What errors of model services mean: a table, and how it is read."""

@@ -1,0 +1,77 @@
+"""Many people at once at a deployment that accepts few requests."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from bot.domain.turns import Turn
+from bot.llm.catalog.deployments import DeploymentConfig
+from bot.llm.routing import attempts, rate_limits, router
+from bot.storage.redis.client import Redis
+from bot.storage.usage.cooldowns import Cooldowns
+from tests.llm.conftest import deployment
+from tests.simulators.azure import AzureSimulator
+from tests.simulators.limited import SAYS, Limited
+from tests.support.acts import received
+from tests.support.harness import Harness
+
+KEYS = {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}
+PEOPLE = 60
+WINDOW_S = 1.0
+"""A deployment with 6 requests per 20 s, twenty times faster."""
+
+
+class Observed(Cooldowns):
+    """The shared queue, noting in which order requests came to it, and in which they had their turns."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self.came: list[str] = []
+        self.went: list[str] = []
+
+    async def wait_turn(self, deployment: str, request: tuple[str, float, bool], **more: Any) -> float:
+        name = request[0]
+        if name not in self.came:
+            self.came.append(name)
+        wait_s = await super().wait_turn(deployment, request, **more)
+        if wait_s <= more["longest_s"] and name not in self.went:
+            self.went.append(name)
+        return wait_s
+
+
+@pytest.fixture
+async def azure() -> AsyncGenerator[AzureSimulator]:
+    """A simulator whose answers a test replaces."""
+    async with AzureSimulator() as simulator:
+        yield simulator
+
+
+async def test_everybody_is_answered_in_order(
+    harness: Harness, azure: AzureSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 58: waiting uses up no attempt, and those who came first to the model go first."""
+    for module in (attempts, rate_limits):
+        monkeypatch.setattr(module, "TURN_S", 0.05)
+    limited = Limited(SAYS["retry-after"], WINDOW_S)
+    azure.instead["chat"] = limited.answer
+    config = DeploymentConfig(deployments=(deployment(azure),))
+    queue = Observed(harness.redis)
+    async with router.connect(config, KEYS, shared=queue) as gateway:
+        harness.gateway = gateway
+        events = [
+            received(f"{number:02}", event=f"e{number}", conversation=f"test:{number:02}")
+            for number in range(PEOPLE)
+        ]
+        async with harness.working():
+            await harness.accept(*events)
+            await harness.until(harness.idle)
+    turns: list[Turn] = [
+        turn for event in events for turn in await harness.turns.turns(event.address.conversation)
+    ]
+    assert [turn.reply.text for turn in turns] == ["fine"] * PEOPLE
+    assert sorted(map(int, limited.answered)) == list(range(PEOPLE))
+    overtaken = [queue.came.index(request) - place for place, request in enumerate(queue.went)]
+    assert sum(map(abs, overtaken)) / PEOPLE < 3, overtaken
+    assert limited.refused < PEOPLE
