@@ -115,13 +115,26 @@ class Rating(Frozen):
     comment: str = ""
 
 
+class Undelivered(Frozen):
+    """A finished reply that its platform has not shown yet, or could not show.
+
+    `event` is the id of the event that it answers, `attempts` how many attempts failed to generate it.
+    `dead_letter` is the reason for which the event is moved to the dead letters once the reply is delivered;
+    empty for an answer.
+    """
+
+    event: str
+    attempts: int = 0
+    dead_letter: str = ""
+
+
 class Turn(Frozen):
     """The record of one answer: question, messages, reply, template version, usage.
 
     `messages` are what later prompts include of this turn: none for a refused one. `left_out` lists what the
     prompt omitted, and why; `reason` explains an outcome other than `answered`. `resets` is true if the
     person started over: later prompts include nothing before it. `since` and `ahead` are those of the prompt.
-    `ratings` are by user id; `filter` is as in Delta.
+    `ratings` are by user id; `filter` is as in Delta. `undelivered` is set until the reply is shown.
     """
 
     id: str
@@ -143,6 +156,7 @@ class Turn(Frozen):
     ahead: str = ""
     ratings: dict[str, Rating] = {}
     filter: dict[str, str] = {}
+    undelivered: Undelivered | None = None
 
 
 def past_turn(received: MessageReceived, question: str, answer: str, id: str = "") -> Turn:
