@@ -411,7 +411,7 @@ async def test_without_redis_the_commit_stores_all(harness: Harness, monkeypatch
         raise StateUnavailable("Redis is away")
 
     monkeypatch.setattr(harness.inbox, "store_reply", fails)
-    monkeypatch.setattr(Lease, "extend", lambda *given: None)
+    monkeypatch.setattr(Lease, "extend", Lease.end)
     monkeypatch.setattr("bot.worker.job._USABLE", 0.02)
     harness.lease_s = 10.0
     harness.inbox._lease_ms = 10_000  # pyright: ignore[reportPrivateUsage]
