@@ -147,14 +147,19 @@ class PartialImageSink(Protocol):
         ...
 
 
+STREAMED = "streamed"
+"""The name in the data of a post under which a StreamRecorder keeps what was streamed. It is people's text: it is kept
+with the lease, and not in turns."""
+
+
 @runtime_checkable
 class StreamRecorder(Protocol):
     """An adapter whose final messages must continue what was streamed, also by another process."""
 
     def streamed(self, post: PostedMessage) -> PostedMessage | None:
-        """The post with what was streamed of it so far, to be passed to `open` as `begun`; None if that is known.
+        """The post with what was streamed of it so far (STREAMED); whoever continues it passes that to `open`.
 
-        Called at most once a second.
+        None if nothing was streamed. Called at most once a second.
         """
         ...
 

@@ -135,8 +135,9 @@ class Delivery:
 
     async def _show(self, job: Job, opened: Awaitable[PostedMessage], reply: Reply) -> PostedMessage:
         try:
-            job.post = await opened
-            return await self._find(job.claim.conversation).close(job.post, reply)
+            post = await opened
+            job.post = job.post or post
+            return await self._find(job.claim.conversation).close(post, reply)
         except PlatformUnavailable as error:
             job.post = error.post or job.post
             raise

@@ -94,7 +94,7 @@ class Job:
         if now < self._record_at or (self._recording is not None and not self._recording.done()):
             return
         self._record_at = now + RECORD_S
-        if (streamed := recorder.streamed(post)) is not None:
+        if (streamed := recorder.streamed(post)) is not None and streamed != self.post:
             self.post = streamed
             self._recording = asyncio.create_task(best_effort(self.hold(streamed)))
 

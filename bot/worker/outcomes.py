@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from bot.domain.adapter import STREAMED
 from bot.domain.events import FeedbackGiven, MessageDeleted, MessageReceived, PostedMessage, now
 from bot.domain.prompts import say
 from bot.domain.turns import Outcome, Rating, Reply, Turn, Undelivered
@@ -49,6 +50,9 @@ def pending(turn: Turn, post: PostedMessage | None, claim: Claim, dead_letter: s
     """A turn whose reply is finished and not delivered yet."""
     event = claim.event.id if claim.event is not None else ""
     undelivered = Undelivered(event=event, attempts=claim.attempt - 1, dead_letter=dead_letter)
+    if post is not None:  # what was streamed stays with the lease
+        data = {name: value for name, value in post.data.items() if name != STREAMED}
+        post = replace(post, data=data)
     return replace(without_bytes(turn), post=post, attempts=claim.attempt, undelivered=undelivered)
 
 

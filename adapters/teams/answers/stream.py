@@ -60,10 +60,12 @@ class TeamsStream:
     Each update holds all of the text so far and must begin with the previous one; they are at least
     `pace_s` seconds apart (Teams allows one per second). After two minutes Teams ends the stream, and the same
     message is edited. `stopped` is true only if the person pressed Stop. A stream that another process
-    started (`id`) can only be completed, because its text so far is not known.
+    started (`id`) can only be completed; `shown` is the text of it that is known.
     """
 
-    def __init__(self, connector: Connector, place: Mapping[str, str], pace_s: float, id: str = "") -> None:
+    def __init__(
+        self, connector: Connector, place: Mapping[str, str], pace_s: float, id: str = "", shown: str = ""
+    ) -> None:
         self.stopped = False
         self.id = id
         self._resumed = bool(id)
@@ -75,7 +77,7 @@ class TeamsStream:
         self._over = False
         self._sequence = 0
         self._growth = GrowingText()
-        self._shown = ""
+        self._shown = shown
         self._next_at = 0.0
 
     async def begin(self, doing: str) -> bool:
@@ -87,6 +89,11 @@ class TeamsStream:
                 raise
             log.info("Streaming is not available here; the answer is sent as one message: %s", error)
         return bool(self.id)
+
+    @property
+    def shown(self) -> str:
+        """The text that Teams has acknowledged."""
+        return self._shown
 
     def offer(self, text: str) -> None:
         """Show `text` with the next update; never waits."""
