@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 SLACK_API_URL = "https://slack.com/api/"
 ANSWERS_KEPT = 1_100  # more than a worker has in progress at once; older ones were abandoned
 POSTS_KEPT = 100  # of complete answers: closing one again changes nothing
-RECOVERY_PATIENCE_S = 30.0
+RECOVERY_PATIENCE_S = 10.0
 STATUS_AFTER_S = 0.4
 STATUS = "is thinking…"
 

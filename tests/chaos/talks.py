@@ -12,6 +12,9 @@ PLACES: tuple[Place, ...] = ("thread", "direct", "personal", "group", "thread", 
 """A thread in a channel and a direct message in Slack, a personal and a group chat in Teams; slash commands
 that one person reads alone, and `/ask`, whose question is posted for all. Some are begun more often."""
 
+Refused = Literal["", "blocks", "place"]
+"""What the platform refuses in a conversation, for good: nothing, messages with blocks, everything."""
+
 Kind = Literal["question", "file", "picture", "command", "edit", "deletion", "rating", "stop"]
 SHARES: Mapping[Kind, int] = {
     "question": 30,
@@ -63,8 +66,9 @@ class Act:
 class Talk:
     """One conversation; `conversation` is what Parley calls it, once it has begun.
 
-    `done_at` is when its acts were done, in their order; `maybe` are the ids of acts that nobody was thanked
-    for, and which may have been written down all the same. `lease` is the token and the attempt last seen.
+    `refused` is what the platform refuses here. `done_at` is when its acts were done, in their order; `maybe` are
+    the ids of acts that nobody was thanked for, and which may have been written down all the same. `lease` is the
+    token and the attempt last seen.
     """
 
     place: Place
@@ -76,6 +80,7 @@ class Talk:
     done_at: list[float] = field(default_factory=list[float])
     maybe: set[str] = field(default_factory=set[str])
     lease: tuple[int, int] = (0, 0)
+    refused: Refused = ""
 
     @property
     def slack(self) -> bool:
@@ -147,6 +152,8 @@ class Talk:
 
     def possible(self, kind: Kind) -> bool:
         """Whether this can be done here now."""
+        if self.refused == "place" and kind not in ("question", "file", "edit", "deletion"):
+            return False
         if not self.acts:
             return kind in ("question", "picture", "command") if self.place == "slash" else kind == "question"
         if self.place == "slash":

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 APPEND_INTERVAL_S = 1.0
 EDIT_INTERVAL_S = 1.2  # chat.update is Tier 3: 50 a minute
-FINISH_PATIENCE_S = 60.0
+FINISH_PATIENCE_S = 20.0  # then the worker, which has other answers to show, delivers it again
 FIRST_PAUSE_S = 0.3
 REPLACE_AFTER_S = 3.0  # readers should not wait longer than this for the end of an answer
 
@@ -145,7 +145,7 @@ class SlackAnswer:
     # -------------------------------------------------------------- complete reply
 
     async def finish(self, reply: Reply) -> PostedMessage:
-        """Show the complete reply. Retries for a minute, then raises PlatformUnavailable.
+        """Show the complete reply. Retries for 20 seconds, then raises PlatformUnavailable.
 
         Parts that Slack refuses are left out: metadata, buttons, at last all formatting. Raises SlackRejected if
         plain text is refused, too, or the place or the token.
