@@ -88,13 +88,15 @@ class Job:
         self._recorded = post or self._recorded
         self.lease.extend(requested_at + self._lease_s * _USABLE)
 
-    def record_streamed(self, recorder: StreamRecorder, post: PostedMessage) -> None:
-        """Record what is streamed, in the background and at most once in `RECORD_S` seconds."""
+    def record_streamed(self, adapter: Adapter, post: PostedMessage) -> None:
+        """Record what is streamed if the adapter needs it, in the background and at most once in `RECORD_S` seconds."""
         now = time.monotonic()
         if now < self._record_at or (self._recording is not None and not self._recording.done()):
             return
         self._record_at = now + RECORD_S
-        if (streamed := recorder.streamed(post)) is not None and streamed != self.post:
+        if not isinstance(adapter, StreamRecorder):
+            return
+        if (streamed := adapter.streamed(post)) is not None and streamed != self.post:
             self.post = streamed
             self._recording = asyncio.create_task(best_effort(self.hold(streamed)))
 

@@ -17,7 +17,7 @@ from bot.conversation.commands.answers import AgainCommand
 from bot.conversation.engine import Engine
 from bot.conversation.personal_data import find
 from bot.domain import telemetry
-from bot.domain.adapter import Adapter, PartialImageSink, StreamRecorder, current_lease
+from bot.domain.adapter import Adapter, PartialImageSink, current_lease
 from bot.domain.errors import ConfigError, LeaseLost, PlatformUnavailable, StateUnavailable, Unavailable
 from bot.domain.events import (
     Address,
@@ -164,8 +164,6 @@ class Worker:
             log.warning("The attempt is postponed until Redis is available: %s", error)
             job.lease.end(time.monotonic())
             self._poller.give_back(claim)
-        except PlatformUnavailable as error:
-            await self._retry_delivery(job, error)
         except Unavailable as error:
             await self._retry(job, error)
         except ConfigError as error:
@@ -261,14 +259,12 @@ class Worker:
         adapter = self._adapter(received.address.conversation)
         opened = asyncio.ensure_future(self._open(job, adapter, received.address))
 
-        recorder = adapter if isinstance(adapter, StreamRecorder) else None
-
         async def show(text: str) -> bool:
             job.progress.text = text
             post = await _opened(opened)
             wanted = post is None or await adapter.update(post, text)
-            if recorder is not None and post is not None:
-                job.record_streamed(recorder, post)
+            if post is not None:
+                job.record_streamed(adapter, post)
             return wanted
 
         async def on_partial_image(picture: Image) -> None:
@@ -305,6 +301,9 @@ class Worker:
 
     async def _retry(self, job: Job, error: Unavailable) -> None:
         """Release the event for a later attempt, or give up after the last one."""
+        if isinstance(error, PlatformUnavailable) and not error.permanent:
+            await self._retry_delivery(job, error)
+            return
         claim = job.claim
         reason = type(error).__name__
         attempt = claim.counted_attempts
@@ -325,9 +324,7 @@ class Worker:
 
     async def _retry_delivery(self, job: Job, error: PlatformUnavailable) -> None:
         """Release the event until the platform may be available again; the attempt does not count."""
-        if error.permanent:
-            await self._retry(job, error)
-        elif not await self._delivery.postpone(job, error):
+        if not await self._delivery.postpone(job, error):
             log.error("The platform has been unavailable for too long, giving up: %s", error)
             await self._give_up(job, str(error), undelivered="")
 

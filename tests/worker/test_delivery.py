@@ -251,9 +251,7 @@ async def test_a_long_wait_is_no_failure(harness: Harness, monkeypatch: pytest.M
     assert len(harness.model.prompts) == 1
 
 
-async def test_after_half_a_day_it_is_a_dead_letter(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_half_a_day_later_it_is_given_up(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Field fault 54: a wait that is too long ends, and the reply is kept."""
     harness.adapter = Platform(PlatformUnavailable("429", 86_400))
     (turn,) = await harness.answer(received("hello"))

@@ -8,7 +8,7 @@ from adapters.slack.api.error_hints import TOKEN_ERRORS, about_content, config_e
 from adapters.slack.api.files import ImageUploads
 from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, WebApi
 from adapters.slack.formatting import blocks
-from adapters.slack.formatting.blocks import Block, Form, reply_digest, shown_text
+from adapters.slack.formatting.blocks import Block, MessageForm, reply_digest, shown_text
 from bot.domain.errors import PlatformUnavailable
 from bot.domain.turns import Reply
 
@@ -41,7 +41,7 @@ class Elsewhere:
         note = f"I couldn't post my answer in <#{self._data['channel']}>: {why}. {what}"
         if self._data["channel"].startswith("D"):
             note = f"I couldn't show my answer as usual: {why}. {what}"
-        text = blocks.defused(shown_text(reply, Form.TEXT))
+        text = blocks.defused(shown_text(reply, MessageForm.TEXT))
         try:
             channel = ""
             for part in blocks.parts(f"_{note}_\n\n{text}"):
@@ -97,11 +97,11 @@ class Elsewhere:
 
 async def in_forms(send: Send, text: str, trailer: Sequence[Block] = ()) -> dict[str, Any]:
     """Send a message as a whole or, where Slack refuses its content, in simpler forms. Raises SlackRejected."""
-    for form in Form:
+    for form in MessageForm:
         try:
             return await send(blocks.message(text, trailer, form))
         except SlackRejected as error:
-            if form == Form.PLAIN or not about_content(error.code):
+            if form == MessageForm.PLAIN or not about_content(error.code):
                 raise
             log.info("A message is sent in a simpler form: %s", error)
     raise AssertionError("unreachable")

@@ -19,7 +19,7 @@ from adapters.slack.api.error_hints import (
 from adapters.slack.api.files import ImageUploads
 from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, SlackUnsure
 from adapters.slack.formatting import blocks
-from adapters.slack.formatting.blocks import Block, Form, preview, reply_digest, shown_text
+from adapters.slack.formatting.blocks import Block, MessageForm, preview, reply_digest, shown_text
 from adapters.slack.formatting.growing_text import GrowingMessages
 from adapters.slack.workspaces.workspace import Later, Workspace
 from bot.domain.errors import PlatformUnavailable
@@ -393,10 +393,10 @@ class SlackAnswer:
         if not about_content(error.code):
             raise error
         if not (error.code in METADATA_ERRORS and thread.omit_metadata()):
-            if thread.form == Form.PLAIN:
+            if thread.form == MessageForm.PLAIN:
                 raise error
-            thread.form = Form(thread.form + 1)
-            if thread.form == Form.PLAIN:
+            thread.form = MessageForm(thread.form + 1)
+            if thread.form == MessageForm.PLAIN:
                 thread.omit_metadata()
                 self._limit = min(self._limit, blocks.PLAIN_LIMIT)
         log.warning("A part of an answer is left out: %s", error)

@@ -132,7 +132,7 @@ class Thread:
         self._place = {"channel": data["channel"]}
         metadata = {"event_type": METADATA_TYPE, "event_payload": {"event": data["event"]}}
         self._metadata: dict[str, Any] = {"metadata": metadata}
-        self.form = blocks.Form.WHOLE
+        self.form = blocks.MessageForm.WHOLE
 
     def omit_metadata(self) -> bool:
         """Post without metadata, which Slack refused; False if that is done already."""
@@ -180,7 +180,7 @@ class Thread:
     ) -> None:
         """End a stream. Only now does it get its metadata."""
         args: dict[str, Any] = {**self._place, "ts": message.ts, **self._metadata}
-        args |= {"blocks": list(trailer)} if trailer and self.form == blocks.Form.WHOLE else {}
+        args |= {"blocks": list(trailer)} if trailer and self.form == blocks.MessageForm.WHOLE else {}
         args |= {"markdown_text": rest} if rest else {}
         await self._api.call("chat.stopStream", args, patience_s=patience_s)
 

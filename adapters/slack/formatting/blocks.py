@@ -126,7 +126,7 @@ def _in_url(handle: re.Match[str]) -> bool:
     return "://" in before[max(map(before.rfind, _URL_END)) + 1 :]
 
 
-class Form(IntEnum):
+class MessageForm(IntEnum):
     """How much Slack accepts of a message: everything, no blocks but the text's own, or plain text."""
 
     WHOLE = 0
@@ -134,11 +134,13 @@ class Form(IntEnum):
     PLAIN = 2
 
 
-def message(text: str, trailer: Sequence[Block] = (), form: Form = Form.WHOLE) -> dict[str, Any]:
+def message(
+    text: str, trailer: Sequence[Block] = (), form: MessageForm = MessageForm.WHOLE
+) -> dict[str, Any]:
     """The arguments of an ordinary message in Markdown: blocks, and a text for notifications."""
-    if form == Form.PLAIN:
+    if form == MessageForm.PLAIN:
         return {"text": from_markdown(text)}
-    if form == Form.TEXT:
+    if form == MessageForm.TEXT:
         trailer = ()
     fallback = text if len(text) <= FALLBACK_LIMIT else text[:FALLBACK_LIMIT] + "…"
     return {"text": escaped(fallback), "blocks": [{"type": "markdown", "text": text}, *trailer]}
@@ -222,10 +224,10 @@ def preview(text: str) -> str:
     return tidied if tidied.strip() else "…"
 
 
-def shown_text(reply: Reply, form: Form = Form.WHOLE) -> str:
+def shown_text(reply: Reply, form: MessageForm = MessageForm.WHOLE) -> str:
     """The text of a reply; for images without text, their description. Without blocks it ends with the sources."""
     text = reply.text if reply.text.strip() else next((i.alt for i in reply.images if i.alt), "Here you are.")
-    if form == Form.WHOLE or not reply.sources:
+    if form == MessageForm.WHOLE or not reply.sources:
         return text
     sources = (f"[{one.title}]({one.url})" if one.url else one.title for one in reply.sources)
     return "\n".join([f"{text}\n\nSources:", *(f"- {source}" for source in sources)])
