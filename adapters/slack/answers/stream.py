@@ -392,12 +392,12 @@ class SlackAnswer:
         thread = self._thread
         if not about_content(error.code):
             raise error
-        if not (error.code in METADATA_ERRORS and thread.omit_metadata()):
-            if thread.form == MessageForm.PLAIN:
+        plain = thread.form == MessageForm.PLAIN
+        if not ((plain or error.code in METADATA_ERRORS) and thread.omit_metadata()):
+            if plain:
                 raise error
             thread.form = MessageForm(thread.form + 1)
             if thread.form == MessageForm.PLAIN:
-                thread.omit_metadata()
                 self._limit = min(self._limit, blocks.PLAIN_LIMIT)
         log.warning("A part of an answer is left out: %s", error)
         raise _Simpler from error

@@ -169,7 +169,10 @@ class Thread:
             "unfurl_media": False,
         }
         answer = await self._api.call("chat.postMessage", args)
-        return PostedPart(ts=answer["ts"], text=text, streaming=False, trailer=trailer)
+        posted = PostedPart(ts=answer["ts"], text=text, streaming=False, trailer=trailer)
+        if not self._metadata:
+            await self.claim(posted)
+        return posted
 
     async def append(self, message: PostedPart, rest: str, *, last: bool) -> None:
         args = {**self._place, "ts": message.ts, "markdown_text": rest}
@@ -183,6 +186,8 @@ class Thread:
         args |= {"blocks": list(trailer)} if trailer and self.form == blocks.MessageForm.WHOLE else {}
         args |= {"markdown_text": rest} if rest else {}
         await self._api.call("chat.stopStream", args, patience_s=patience_s)
+        if not self._metadata:
+            await self.claim(message)
 
     async def stop_later(self, message: PostedPart, trailer: Sequence[Block]) -> None:
         """End a stream whose text is complete, as soon as Slack allows."""
@@ -254,7 +259,7 @@ class Thread:
         return sorted(mine, key=lambda message: str(message["ts"]))
 
     async def claim(self, message: PostedPart) -> None:
-        """Record the owner of a stream that can't be stopped yet."""
+        """Record the owner of a message without metadata: others must not continue it."""
         await self._streams.claim(self._data["channel"], message.ts, self._data["event"])
 
     async def is_of_this_answer(self, message: Mapping[str, Any]) -> bool:

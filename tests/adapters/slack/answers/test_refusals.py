@@ -99,6 +99,18 @@ async def test_a_long_answer_arrives_in_plain_text(room: FakeAdapter, part: str)
     assert max(map(len, room.shown(received))) <= 4_000
 
 
+@pytest.mark.parametrize("part", ["metadata", "blocks and metadata", "every block", "any button"])
+async def test_a_simplified_answer_stays_its_own(room: FakeAdapter, part: str) -> None:
+    """Field fault 50: a later answer in the thread does not take over a message without metadata."""
+    code, refused = PARTS[part]
+    room.slack.refusal = lambda method, args: code if method in POSTING and refused(method, args) else None
+    received = await room.asked()
+    await room.adapter.close(await room.open(received), Reply(text="First."))
+    again = await room.asked(thread_ts=received.address.data["thread"])
+    await room.adapter.close(await room.open(again, retry=True), Reply(text="Second."))
+    assert room.shown(received) == ["First.", "Second."]
+
+
 @pytest.mark.parametrize("part", ["every block", "a code nobody has heard of"])
 async def test_a_private_reply_is_simplified_too(room: FakeAdapter, part: str) -> None:
     """Field fault 50: an ephemeral message has the same blocks."""
