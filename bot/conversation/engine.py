@@ -212,7 +212,7 @@ class Engine:
 
     async def with_images(self, conversation: str, reply: Reply) -> Reply:
         """A stored reply with the bytes of its images, without those that are no longer stored."""
-        stored = [await self._sources.image(conversation, image.ref) for image in reply.images]
+        stored = [await self.sources.image(conversation, image.ref) for image in reply.images]
         images = [
             replace(image, data=found.data)
             for image, found in zip(reply.images, stored, strict=True)

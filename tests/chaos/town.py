@@ -230,5 +230,8 @@ class Town:
 
 
 def acked_first(talk: Talk) -> list[Act]:
-    """What comes next in a conversation, if anything does."""
-    return talk.acked[len(talk.done_at) :][:1]
+    """What comes next in a conversation, if anything does.
+
+    Two acts: `done_at` is noted a moment after the first of them is done.
+    """
+    return talk.acked[len(talk.done_at) :][:2]
