@@ -46,7 +46,7 @@ class Delivery:
         self._find = find
 
     async def first(
-        self, job: Job, builder: TurnBuilder, opened: Awaitable[PostedMessage], place: int | None
+        self, job: Job, builder: TurnBuilder, opened: asyncio.Future[PostedMessage], place: int | None
     ) -> None:
         """Store a reply and show it, at the same time; then commit. `place` is that of the turn to replace.
 
@@ -60,8 +60,9 @@ class Delivery:
         if builder.keep and (builder.sent or builder.usage):
             storing = asyncio.ensure_future(job.store_reply(request))
         try:
-            post = await self._show(job, opened, turn.reply)
+            post = await self._show(job, asyncio.shield(opened), turn.reply)
         except BaseException:
+            await asyncio.wait([opened])
             await self._stored(storing, request)
             raise
         turn = outcomes.shown(turn, post, claim.attempt + claim.failures)

@@ -41,6 +41,7 @@ class Job:
         self._inbox = inbox
         self._lease_s = lease_s
         self._requested_at = requested_at
+        self.began_at = time.monotonic()
         self.progress = telemetry.AnswerProgress()
         self.claim = claim
         self.lease = Lease(requested_at + lease_s * _USABLE)

@@ -58,6 +58,8 @@ class WorkerLimits:
     drain_s: float
 
 
+OPEN_PATIENCE_S = 5.0
+"""How long an answer waits to be shown while it is generated; then it is generated without being shown."""
 _BACKOFF_S = (1, 2, 5, 10, 20, 40, 60)
 _PATIENCE_S = 120.0
 """The longest `retry_after_s` for which an event waits; after a longer one it goes to the dead letters."""
@@ -261,14 +263,14 @@ class Worker:
 
         async def show(text: str) -> bool:
             job.progress.text = text
-            post = await _opened(opened)
+            post = await _opened(opened, job)
             wanted = post is None or await adapter.update(post, text)
             if post is not None:
                 job.record_streamed(adapter, post)
             return wanted
 
         async def on_partial_image(picture: Image) -> None:
-            post = await _opened(opened)
+            post = await _opened(opened, job)
             if isinstance(adapter, PartialImageSink) and post is not None:
                 await adapter.show_partial_image(post, picture)
 
@@ -283,10 +285,11 @@ class Worker:
         event = job.claim.event.id if job.claim.event else ""
         try:
             builder = await self._engine.answer(received, turns, context, event)
-        finally:
-            # Even if the engine failed: the post must be recorded, so that it can show the error.
+        except BaseException:
+            # The post must be recorded, so that it can show the error.
             await asyncio.wait([opened])
             opened.exception()
+            raise
         await self._delivery.first(job, builder, opened, place)
 
     async def _open(self, job: Job, adapter: Adapter, address: Address) -> PostedMessage:
@@ -368,13 +371,16 @@ class Worker:
         return adapter
 
 
-async def _opened(opening: asyncio.Future[PostedMessage]) -> PostedMessage | None:
-    """The message of an answer; None if the platform can't show one now: the answer is generated all the same.
+async def _opened(opening: asyncio.Future[PostedMessage], job: Job) -> PostedMessage | None:
+    """The message of an answer, within OPEN_PATIENCE_S of the beginning of the job.
 
-    Raises LeaseLost and StateUnavailable.
+    None if the platform can't show one now: the answer is generated all the same. Raises LeaseLost and
+    StateUnavailable.
     """
+    if not opening.done():
+        await asyncio.wait([opening], timeout=max(0.0, job.began_at + OPEN_PATIENCE_S - time.monotonic()))
     try:
-        return opening.result() if opening.done() else await asyncio.shield(opening)
+        return opening.result() if opening.done() else None
     except (LeaseLost, StateUnavailable):
         raise
     except Exception as error:

@@ -145,6 +145,28 @@ async def test_a_killed_worker_leaves_its_reply(harness: Harness, monkeypatch: p
     assert len(harness.model.prompts) == 1
 
 
+async def test_a_hanging_platform_delays_no_storing(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 128: a platform that does not answer holds up neither the model nor the storing."""
+    monkeypatch.setattr("bot.worker.worker.OPEN_PATIENCE_S", 0.01)
+    answering = asyncio.Event()
+
+    class Hanging(Platform):
+        async def open(self, address: object, begun: PostedMessage | None, retry: bool) -> PostedMessage:
+            await answering.wait()
+            return await super().open(address, begun, retry)
+
+    harness.adapter = platform = Hanging()
+    await harness.accept(received("hello"))
+    async with harness.working():
+        await harness.until(lambda: harness.redis.call("EXISTS", keys.of("turns", CONVERSATION)))
+        answering.set()
+        await harness.until(harness.idle)
+    assert platform.texts == ["You said: hello"]
+    assert len(harness.model.prompts) == 1
+
+
 async def test_an_image_is_drawn_once(harness: Harness) -> None:
     """Field fault 75: an image model is paid once, and its image survives the failures."""
     harness.adapter = Platform(*down(3))
