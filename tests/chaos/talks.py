@@ -130,11 +130,17 @@ class Talk:
         return [item for item in self.acts if item.target is act and item.kind == kind]
 
     def cut_short(self, act: Act) -> bool:
-        """Whether its edit's answer may be the first: it was stopped, or not answered when the edit came."""
+        """Whether its edit's answer may be the first: it was stopped, or not answered when the edit came.
+
+        A stop ends what is answered at that time, which may be an earlier act than the one it was meant for.
+        """
         edits = self.after(act, "edit")
         done_at = dict(zip((item.name for item in self.acked), self.done_at, strict=False))
         overtaken = bool(edits) and edits[0].sent_at < done_at.get(act.name, math.inf)
-        return overtaken or (bool(edits) and act.stopped_at is not None)
+        ended = done_at.get(act.name, math.inf) + 1.0  # it is noted a moment later
+        stops = [item.stopped_at for item in self.acts if item.stopped_at is not None]
+        stopped = any((act.acked_at or 0.0) <= at <= ended for at in stops)
+        return bool(edits) and (overtaken or act.stopped_at is not None or stopped)
 
     def names(self, act: Act) -> list[str]:
         """What the question was called, from its first wording to its last."""
