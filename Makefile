@@ -9,7 +9,8 @@
 # make types      pyright and tsc, strict    make imports    who may import whom
 # make emulators  drives Parley through third-party emulators of Slack, Teams and Azure OpenAI
 # make bench      turns a second, memory     make chaos      kills processes at random, counts what is
-#                                            lost or duplicated (minutes; CHAOS="--events 5000 --kills 200")
+#                                            lost, duplicated, silent or paid twice (minutes;
+#                                            CHAOS="--events 5000 --kills 200 --refusals 0.2 --platforms 20")
 # make installs   builds the wheel, installs it with the oldest supported pip, and starts it
 # make fuzz       200,000 odd requests to every route (minutes; FUZZ="--requests 20000 --seed 7")
 # make clean      removes what the others made, but not Parley's data

@@ -32,13 +32,17 @@ class EditThrottle:
         self._newest = text
         self._begin_if_free()
 
-    async def settle(self) -> None:
-        """Stop, drop what is not sent yet, and wait for the send in progress."""
+    def end(self) -> None:
+        """Stop, and drop what is not sent yet."""
         self._settled = True
         self._newest = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    async def settle(self) -> None:
+        """Stop, drop what is not sent yet, and wait for the send in progress."""
+        self.end()
         if self._sending is not None:
             await asyncio.wait({self._sending})
 

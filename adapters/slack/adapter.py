@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple, Self
 
 from aiohttp import web
@@ -11,12 +12,13 @@ from slack_bolt.async_app import AsyncApp
 
 from adapters.shared.background_tasks import BackgroundTasks
 from adapters.shared.bounded_cache import BoundedCache
+from adapters.slack.answers.elsewhere import ANNOUNCED_FROM_S, Elsewhere
 from adapters.slack.answers.slash_command import CommandAnswer
 from adapters.slack.answers.stream import SlackAnswer
 from adapters.slack.answers.thread import NativeStreams
 from adapters.slack.api import files
-from adapters.slack.api.error_hints import as_config_error
-from adapters.slack.api.web_api import SlackRejected, WebApi, new_session
+from adapters.slack.api.error_hints import TOKEN_ERRORS, as_config_error, config_error
+from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, WebApi, new_session
 from adapters.slack.health_check import inspect, inspect_many
 from adapters.slack.inbound import linked_messages, thread_history
 from adapters.slack.inbound.dispatcher import Dispatcher
@@ -37,7 +39,7 @@ log = logging.getLogger(__name__)
 SLACK_API_URL = "https://slack.com/api/"
 ANSWERS_KEPT = 1_100  # more than a worker has in progress at once; older ones were abandoned
 POSTS_KEPT = 100  # of complete answers: closing one again changes nothing
-RECOVERY_PATIENCE_S = 30.0
+RECOVERY_PATIENCE_S = 10.0
 STATUS_AFTER_S = 0.4
 STATUS = "is thinking…"
 
@@ -146,8 +148,7 @@ class SlackAdapter:
         answer = self._answer_of(workspace, post)
         if isinstance(answer, SlackAnswer):
             if retry or (begun is not None and not answer.visible):
-                with as_config_error():
-                    await answer.recover(RECOVERY_PATIENCE_S)
+                await self._recover(answer)
             if not answer.visible:
                 self._hide_status(post.id)
                 self._statuses[post.id] = self._tasks.start(self._show_status(workspace, post))
@@ -166,25 +167,52 @@ class SlackAdapter:
     async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
         """Show the complete reply. The post keeps the ids of its messages and images.
 
-        Where the bot is not a member of the channel, only the asker sees the answer.
+        Where the bot can't post, only the asker sees the answer, by the response_url of their command or by a direct
+        message that says why.
         """
         workspace = await self._workspaces.at(post.data)
         answer = self._answers.get(post.id)
         if answer is None:
             answer = self._answers[post.id] = self._answer_of(workspace, self._whole.get(post.id, post))
         self._hide_status(post.id)
-        with as_config_error():
-            try:
-                finished = await answer.finish(reply)
-            except SlackRejected as error:
-                if error.code not in files.NOT_A_MEMBER or not post.data.get("response_url"):
-                    raise
-                alone = PostedMessage(id=post.id, data=post.data | {"kind": "command"})
-                answer = self._answers[post.id] = self._answer_of(workspace, alone)
-                finished = await answer.finish(reply)
-        del self._answers[post.id]
+        try:
+            finished = await self._finish(workspace, answer, reply)
+        except PlatformUnavailable as error:
+            error.post = error.post or answer.post
+            raise
+        self._answers.pop(post.id, None)
         self._whole[post.id] = finished
         return finished
+
+    async def _finish(
+        self, workspace: Workspace, answer: SlackAnswer | CommandAnswer, reply: Reply
+    ) -> PostedMessage:
+        """Show the complete reply, at another place if Slack refuses this one, and announce a long delay."""
+        post = answer.post
+        elsewhere = Elsewhere(workspace.api, post.data)
+        try:
+            return await answer.finish(reply)
+        except SlackRateLimited as error:
+            late = error.wait_s >= ANNOUNCED_FROM_S and not post.data.get("announced")
+            if late and await elsewhere.announce(error):
+                error.post = PostedMessage(id=answer.post.id, data=answer.post.data | {"announced": "1"})
+            raise
+        except SlackRejected as error:
+            if isinstance(answer, SlackAnswer) and post.data.get("response_url"):
+                with suppress(SlackRejected):
+                    alone = PostedMessage(id=post.id, data=post.data | {"kind": "command"})
+                    return await CommandAnswer(workspace.api, alone).finish(reply)
+            await elsewhere.deliver(reply, error)
+            return answer.post
+
+    async def _recover(self, answer: SlackAnswer) -> None:
+        """Find what an earlier attempt has posted. Where the thread can't be read, the answer is shown all the same."""
+        try:
+            await answer.recover(RECOVERY_PATIENCE_S)
+        except SlackRejected as error:
+            if error.code in TOKEN_ERRORS - {"missing_scope"}:
+                raise config_error(error) from error
+            log.warning("An earlier attempt at an answer can't be looked up in the thread: %s", error)
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
         """At most the newest fifty messages of others in the thread before the question."""

@@ -36,7 +36,7 @@ from adapters.teams.cloud import Cloud
 from adapters.teams.inbound.http import WebhookHandler
 from adapters.teams.inbound.jwt_auth import JwtAuthentication
 from adapters.teams.inbound.settings import SettingsDialogs
-from bot.domain.adapter import Accept, SelfService
+from bot.domain.adapter import STREAMED, Accept, SelfService
 from bot.domain.errors import ConfigError, PlatformUnavailable
 from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage
 from bot.domain.turns import CheckResult, Reply
@@ -144,7 +144,7 @@ class TeamsAdapter:
         if isinstance(old, TeamsStream) and "shows" not in begun.data:
             self._remember(begun, old.resumed())
         elif (stream := begun.data.get("stream")) and "shows" not in begun.data:
-            shown = begun.data.get("streamed")
+            shown = begun.data.get(STREAMED)
             self._remember(begun, TeamsStream(self._connector, begun.data, self._pace_s, stream, shown))
         else:
             self._remember(begun, Typing(self._connector, begun.data))
@@ -158,6 +158,13 @@ class TeamsAdapter:
         showing.offer(text)
         return not showing.stopped
 
+    def streamed(self, post: PostedMessage) -> PostedMessage | None:
+        """The post with what was streamed of it, for the process that completes it; None if nothing was."""
+        showing = self._showing.get(post.id)
+        if not isinstance(showing, TeamsStream) or not showing.shown:
+            return None
+        return PostedMessage(id=post.id, data={**post.data, STREAMED: showing.shown})
+
     async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
         """Show the complete reply in the message of `open`; a stopped answer stays as it is."""
         digest = hashlib.sha256(msgspec.json.encode(reply)).hexdigest()[:16]
@@ -168,10 +175,16 @@ class TeamsAdapter:
         if post.data.get("shows") == digest:
             self._showing.pop(post.id, None)
             return post
-        post, shown = await self._show(post, reply, showing)
+        try:
+            post, shown = await self._show(post, reply, showing)
+        except PlatformUnavailable as error:
+            partial = self._shown.get(post.id, post)
+            error.post = self.streamed(partial) or partial
+            raise
+        data = {name: value for name, value in post.data.items() if name != STREAMED}
         final = PostedMessage(
             id=post_id(post.data["conversation"], shown[0]),
-            data={**post.data, "parts": ",".join(shown), "shows": digest},
+            data={**data, "parts": ",".join(shown), "shows": digest},
         )
         for known in {post.id, final.id}:
             self._shown[known] = final

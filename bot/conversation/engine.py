@@ -231,6 +231,16 @@ class Engine:
         draw = self._images.tool(builder, turns, image_progress, sent) if DRAW in template.tools else None
         return tools if draw is None else {**tools, DRAW: draw}
 
+    async def with_images(self, conversation: str, reply: Reply) -> Reply:
+        """A stored reply with the bytes of its images, without those that are no longer stored."""
+        stored = [await self.sources.image(conversation, image.ref) for image in reply.images]
+        images = [
+            replace(image, data=found.data)
+            for image, found in zip(reply.images, stored, strict=True)
+            if found is not None
+        ]
+        return replace(reply, images=tuple(images))
+
     async def changed(self, conversation: str, turns: Sequence[Turn]) -> None:
         """Delete the summary of a conversation, because one of its turns was edited or deleted."""
         if any(turn.since or turn.ahead for turn in turns):

@@ -114,8 +114,9 @@ class Adapter(Protocol):
     async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
         """Show the complete reply, and return the post that shows it.
 
-        Idempotent: a second call with the same reply changes nothing that a person sees.
-        Raises PlatformUnavailable and ConfigError.
+        Idempotent: a second call with the same reply changes nothing that a person sees. What the platform refuses is
+        shown in a simpler form or at another place, so ConfigError means that no form and no place was left.
+        Raises PlatformUnavailable, with `post` if a part is shown, and ConfigError.
         """
         ...
 
@@ -152,6 +153,23 @@ class PartialImageSink(Protocol):
 
     async def show_partial_image(self, post: PostedMessage, picture: Image) -> None:
         """Show a partial image in place of an earlier one. Raises only LeaseLost."""
+        ...
+
+
+STREAMED = "streamed"
+"""The name in the data of a post under which a StreamRecorder keeps what was streamed. It is people's text: it is kept
+with the lease, and not in turns."""
+
+
+@runtime_checkable
+class StreamRecorder(Protocol):
+    """An adapter whose final messages must continue what was streamed, also by another process."""
+
+    def streamed(self, post: PostedMessage) -> PostedMessage | None:
+        """The post with what was streamed of it so far (STREAMED); whoever continues it passes that to `open`.
+
+        None if nothing was streamed. Called at most once a second.
+        """
         ...
 
 

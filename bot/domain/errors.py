@@ -14,6 +14,11 @@
 The text of a `Refused` is shown to people: whole sentences, and a next step.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bot.domain.events import PostedMessage
+
 
 class BotError(Exception):
     """The base of all errors of Parley."""
@@ -86,7 +91,14 @@ class ModelBusy(ModelUnavailable):
 
 
 class PlatformUnavailable(Unavailable):
-    """A platform such as Slack or Teams did not carry out a request."""
+    """A platform such as Slack or Teams did not carry out a request.
+
+    `permanent`: it refused the request, so repeating it hardly helps. `post`, if an adapter sets it, is the message
+    that shows a part of the answer.
+    """
+
+    permanent: bool = False
+    post: "PostedMessage | None" = None
 
 
 class StateUnavailable(Unavailable):

@@ -123,6 +123,19 @@ class Rating(Frozen):
     comment: str = ""
 
 
+class Undelivered(Frozen):
+    """A finished reply that its platform has not shown yet, or could not show.
+
+    `event` is the id of the event that it answers, `attempts` how many attempts failed to generate it.
+    `dead_letter` is the reason for which the event is moved to the dead letters once the reply is delivered;
+    empty for an answer.
+    """
+
+    event: str
+    attempts: int = 0
+    dead_letter: str = ""
+
+
 class Turn(Frozen):
     """The record of one answer: question, messages, reply, template version, usage.
 
@@ -130,6 +143,7 @@ class Turn(Frozen):
     prompt omitted, and why; `reason` explains an outcome other than `answered`. `resets` is true if the
     person started over: later prompts include nothing before it. `since` and `ahead` are those of the prompt.
     `ratings` are by user id; `filter` is as in Delta. `unread` is what could not be read for this answer.
+    `undelivered` is set until the reply is shown.
     """
 
     id: str
@@ -152,6 +166,7 @@ class Turn(Frozen):
     ratings: dict[str, Rating] = {}
     filter: dict[str, str] = {}
     unread: tuple[UnreadPart, ...] = ()
+    undelivered: Undelivered | None = None
 
 
 def past_turn(received: MessageReceived, question: str, answer: str, id: str = "") -> Turn:

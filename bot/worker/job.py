@@ -4,10 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from bot.domain import telemetry
-from bot.domain.adapter import Adapter, Lease
-from bot.domain.errors import LeaseLost, StateUnavailable
+from bot.domain.adapter import Adapter, Lease, StreamRecorder
+from bot.domain.errors import LeaseLost, PlatformUnavailable, StateUnavailable
 from bot.domain.events import Address, MessageEdited, MessageReceived, MessageWithdrawn, PostedMessage
 from bot.domain.turns import Reply
 from bot.generation.turn_builder import Stop
@@ -17,6 +18,11 @@ from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 log = logging.getLogger(__name__)
 
 FORGOTTEN = "_Not answered: the person who asked has deleted all their data._"
+DELIVERY_S = 12 * 3600.0
+"""How long a reply is delivered again while its platform is unavailable, or asks to wait. Twice as long fits into
+the life of a lease, and of the record of handled events (`bot.storage.redis.keys`)."""
+RECORD_S = 1.0
+"""The interval in which what is streamed is recorded."""
 _PAUSE_S = 0.3
 _USABLE = 0.9
 """The part of a lease in which requests are sent to a platform, so that they arrive before it ends."""
@@ -26,6 +32,7 @@ class Job:
     """Holds the lease of a claim while it is worked on.
 
     `post` is None until the platform shows one. `ended` is true after the commit, which also ends the lease.
+    `reply` is the finished reply that is stored, and not delivered yet.
     The methods raise LeaseLost and StateUnavailable, except `release`.
     """
 
@@ -34,6 +41,7 @@ class Job:
         self._inbox = inbox
         self._lease_s = lease_s
         self._requested_at = requested_at
+        self.began_at = time.monotonic()
         self.progress = telemetry.AnswerProgress()
         self.claim = claim
         self.lease = Lease(requested_at + lease_s * _USABLE)
@@ -42,6 +50,10 @@ class Job:
         self.task: asyncio.Task[None] | None = None
         self.ended = False
         self.alone = False
+        self.reply: CommitRequest | None = None
+        self._recorded = claim.begun
+        self._recording: asyncio.Task[None] | None = None
+        self._record_at = 0.0
         self._forgiven = False
         self.apply_stop(claim.stop)
 
@@ -74,7 +86,25 @@ class Job:
         """Renew the lease, and record the post if one is given."""
         requested_at = time.monotonic()
         self.apply_stop(await self._inbox.hold(self.claim, post))
+        self._recorded = post or self._recorded
         self.lease.extend(requested_at + self._lease_s * _USABLE)
+
+    def record_streamed(self, adapter: Adapter, post: PostedMessage) -> None:
+        """Record what is streamed if the adapter needs it, in the background and at most once in `RECORD_S` seconds."""
+        now = time.monotonic()
+        if now < self._record_at or (self._recording is not None and not self._recording.done()):
+            return
+        self._record_at = now + RECORD_S
+        if not isinstance(adapter, StreamRecorder):
+            return
+        if (streamed := adapter.streamed(post)) is not None and streamed != self.post:
+            self.post = streamed
+            self._recording = asyncio.create_task(best_effort(self.hold(streamed)))
+
+    async def store_reply(self, request: CommitRequest) -> None:
+        """Store a finished reply before it is delivered."""
+        await self.retry_while_leased(lambda: self._inbox.store_reply(self.claim, request))
+        self.reply = replace(request, stored=True)
 
     async def record_alone(self, alone: bool) -> None:
         """Record whether this is the only job of the process."""
@@ -98,10 +128,17 @@ class Job:
         except StateUnavailable as error:
             log.warning("A lease could not be renewed: %s", error)
 
-    async def release(self, delay_s: float, *, counted: bool = True) -> None:
-        """Release the claim, to be due again in `delay_s`. `counted`: the attempt counts."""
+    async def release(self, delay_s: float, *, counted: bool = True, platform: bool = False) -> None:
+        """Release the claim, to be due again in `delay_s`. `counted`: the attempt counts.
+
+        `platform`: it failed because the platform was unavailable, which is counted apart.
+        """
         self.lease.end(time.monotonic() + delay_s)
-        await best_effort(self._inbox.release(self.claim, delay_s, counted=counted))
+        post = self.post if self.post != self._recorded else None
+        counted = counted and not platform
+        await best_effort(
+            self._inbox.release(self.claim, delay_s, counted=counted, post=post, platform=platform)
+        )
 
     async def commit(self, commit_request: CommitRequest) -> None:
         await self.retry_while_leased(lambda: self._inbox.commit(self.claim, commit_request))
@@ -111,16 +148,22 @@ class Job:
     async def show_result(
         self, find: Callable[[str], Adapter], address: Address, reply: Reply
     ) -> PostedMessage | None:
-        """Try to show the person a reply; returns its post. Errors of the platform are only logged."""
-        post = self.post
+        """Try to show the person a reply; returns its post. Other errors than PlatformUnavailable are only logged.
+
+        Raises PlatformUnavailable if the platform may show it later.
+        """
         try:
             adapter = find(address.conversation)
             # An earlier attempt may have opened a message: continue that one.
-            post = await adapter.open(address, post, True)
-            post = await adapter.close(post, reply)
+            self.post = await adapter.open(address, self.post, True)
+            self.post = await adapter.close(self.post, reply)
         except Exception as error:
+            if isinstance(error, PlatformUnavailable):
+                self.post = error.post or self.post
+                if not error.permanent and self.claim.unreachable_s + (error.retry_after_s or 0) < DELIVERY_S:
+                    raise
             log.warning("The result could not be shown to the person: %s", error)
-        return post
+        return self.post
 
     async def withdraw(self, find: Callable[[str], Adapter], event: MessageWithdrawn) -> None:
         """End a message whose author has since deleted all their data."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from bot.domain.adapter import STREAMED
 from bot.domain.events import (
     FeedbackGiven,
     MessageDeleted,
@@ -15,11 +16,12 @@ from bot.domain.events import (
     now,
 )
 from bot.domain.prompts import say
-from bot.domain.turns import Outcome, Rating, Reply, Turn
+from bot.domain.turns import Outcome, Rating, Reply, Turn, Undelivered
 from bot.files.fenced_data import quoted
-from bot.generation.turn_builder import TurnBuilder
+from bot.generation.completion import stopped
+from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.storage.conversations.turns import pack_image, pack_prompts
-from bot.storage.queue.inbox import CommitRequest
+from bot.storage.queue.inbox import Claim, CommitRequest
 from bot.storage.usage.charges import charge
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,10 @@ log = logging.getLogger(__name__)
 FAILED_TEXT = (
     "Sorry, I couldn't answer this after several attempts. Your administrator can see the reason under Dead "
     "letters. Try to rephrase your question."
+)
+UNDELIVERED_TEXT = (
+    "Sorry, I have an answer, but it can't be shown here. Your administrator can see the reason under Dead "
+    "letters, and deliver it again."
 )
 UNAVAILABLE_TEXT = (
     "Sorry, I can't answer this at the moment: a service that I need isn't working. Your administrator can "
@@ -39,13 +45,37 @@ _SAME = re.compile(r"\n\n_[\w ]{1,20} at [\d:]+ UTC: the answer is the same\._\Z
 
 def shown(turn: Turn, post: PostedMessage, attempts: int) -> Turn:
     """An answered turn with its post, and without the bytes of its images."""
+    return replace(without_bytes(turn), post=post, attempts=attempts, ended_at=now(), undelivered=None)
+
+
+def without_bytes(turn: Turn) -> Turn:
+    """A turn as it is stored: its images are stored beside it."""
     images = tuple(replace(image, data=b"") for image in turn.reply.images)
-    reply = replace(turn.reply, images=images)
-    return replace(turn, post=post, attempts=attempts, reply=reply, ended_at=now())
+    return replace(turn, reply=replace(turn.reply, images=images))
+
+
+def pending(turn: Turn, post: PostedMessage | None, claim: Claim, dead_letter: str = "") -> Turn:
+    """A turn whose reply is finished and not delivered yet."""
+    event = claim.event.id if claim.event is not None else ""
+    undelivered = Undelivered(event=event, attempts=claim.attempt - 1, dead_letter=dead_letter)
+    if post is not None:  # what was streamed stays with the lease
+        data = {name: value for name, value in post.data.items() if name != STREAMED}
+        post = replace(post, data=data)
+    return replace(without_bytes(turn), post=post, attempts=claim.attempt, undelivered=undelivered)
+
+
+def dropped(turn: Turn, stop: Stop) -> Turn:
+    """An undelivered turn whose reply the person no longer wants, with the note that they see instead of it.
+
+    A reply to a person who has only sent another message is delivered: it is complete, and paid for.
+    """
+    if not stop.requested or stop.why == "said" or (turn.undelivered and turn.undelivered.dead_letter):
+        return turn
+    return replace(turn, reply=Reply(text=stopped(stop)), messages=turn.messages[:1])
 
 
 def commit_request(builder: TurnBuilder, turn: Turn, place: int | None) -> CommitRequest:
-    """The commit of an answer that was shown."""
+    """The commit of an answer."""
     return CommitRequest(
         turn=turn if builder.keep else None,
         place=place,

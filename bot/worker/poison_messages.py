@@ -30,7 +30,7 @@ class Suspects:
         """Why an event goes to the dead letters; empty if it does not."""
         if claim.lost >= self._limit and claim.certain:
             return f"Stalled or crashed the worker process {claim.lost} times."
-        if claim.attempt > self._attempts:
+        if claim.counted_attempts > self._attempts:
             return "Failed after several attempts; no error was reported."
         return ""
 

@@ -39,11 +39,11 @@ from bot.domain.events import (
 )
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply, Turn
-from bot.generation.turn_builder import TurnBuilder
 from bot.storage.live.live_view import LiveView, RunningAnswer
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.usage.charges import Charges
 from bot.worker import outcomes
+from bot.worker.delivery import Delivery
 from bot.worker.job import Job, best_effort
 from bot.worker.poison_messages import LATER_S, Suspects
 from bot.worker.poller import Poller
@@ -66,6 +66,8 @@ class WorkerLimits:
     drain_s: float
 
 
+OPEN_PATIENCE_S = 5.0
+"""How long an answer waits to be shown while it is generated; then it is generated without being shown."""
 _BACKOFF_S = (1, 2, 5, 10, 20, 40, 60)
 _PATIENCE_S = 120.0
 """The longest `retry_after_s` for which an event waits; after a longer one it goes to the dead letters."""
@@ -94,6 +96,7 @@ class Worker:
         self._uninstaller = uninstaller
         self._live_view = live_view
         self._adapters = adapters
+        self._delivery = Delivery(engine, charges, self._adapter)
         self._limits = limits
         self._jobs: dict[str, Job] = {}
         self._poller = Poller(inbox, limits.concurrency, begin=self._begin, stop=self._stop)
@@ -178,7 +181,7 @@ class Worker:
             await self._retry(job, error)
         except ConfigError as error:
             log.error("The configuration must be corrected before this can be answered: %s", error)
-            await self._give_up(job, str(error))
+            await self._give_up(job, str(error), undelivered="")
         except asyncio.CancelledError:
             await job.release(0, counted=False)
             raise
@@ -194,6 +197,8 @@ class Worker:
     async def _attempt(self, job: Job) -> None:
         claim = job.claim
         match claim.event:
+            case MessageReceived() | MessageEdited() if (place := claim.reply_place) is not None:
+                await self._delivery.again(job, place)
             case MessageReceived():
                 await self._received(job, claim.event)
             case MessageEdited():
@@ -238,8 +243,9 @@ class Worker:
     async def _skip_superseded(self, job: Job, received: MessageReceived) -> None:
         """Commit a superseded question without an answer. If one was begun, it is replaced with a note."""
         turn = outcomes.superseded(replace(received, superseded=False))
-        if job.post is not None or job.claim.attempt > 1:
-            turn = await self._show(job, turn)
+        if job.post is not None or job.claim.retry:
+            post = await job.show_result(self._adapter, received.address, turn.reply)
+            turn = replace(turn, post=post, attempts=job.claim.attempt)
         await job.commit(CommitRequest(turn=turn))
         await best_effort(self._charges.give_back(received.user.tenant, received.id))
 
@@ -271,13 +277,16 @@ class Worker:
 
         async def show(text: str) -> bool:
             job.progress.text = text
-            return await adapter.update(
-                opened.result() if opened.done() else await asyncio.shield(opened), text
-            )
+            post = await _opened(opened, job)
+            wanted = post is None or await adapter.update(post, text)
+            if post is not None:
+                job.record_streamed(adapter, post)
+            return wanted
 
         async def on_partial_image(picture: Image) -> None:
-            if isinstance(adapter, PartialImageSink):
-                await adapter.show_partial_image(await asyncio.shield(opened), picture)
+            post = await _opened(opened, job)
+            if isinstance(adapter, PartialImageSink) and post is not None:
+                await adapter.show_partial_image(post, picture)
 
         context = AnswerContext(
             show=show,
@@ -291,70 +300,84 @@ class Worker:
         event = job.claim.event.id if job.claim.event else ""
         try:
             builder = await self._engine.answer(received, turns, context, event)
-        finally:
-            # Even if the engine failed: the post must be recorded, so that it can show the error.
+        except BaseException:
+            # The post must be recorded, so that it can show the error.
             await asyncio.wait([opened])
             opened.exception()
-        await self._write(job, adapter, builder, opened.result(), place)
+            raise
+        await self._delivery.first(job, builder, opened, place)
 
     async def _open(self, job: Job, adapter: Adapter, address: Address) -> PostedMessage:
         claim = job.claim
-        post = await adapter.open(address, job.post, claim.attempt > 1)
+        post = await adapter.open(address, job.post, claim.retry)
         if post != claim.begun:
             await job.retry_while_leased(lambda: job.hold(post))
         job.post = post
         return post
 
-    async def _write(
-        self, job: Job, adapter: Adapter, builder: TurnBuilder, post: PostedMessage, place: int | None
-    ) -> None:
-        claim, turn = job.claim, builder.done()
-        if place is not None:
-            turn = outcomes.retried(turn, claim.turns[place])
-        post = await adapter.close(post, turn.reply)
-        turn = outcomes.shown(turn, post, claim.attempt)
-        commit_request = outcomes.commit_request(builder, turn, place)
-        await job.commit(commit_request)
-        telemetry.count(turn)
-        if commit_request.charge is not None:
-            await best_effort(self._charges.settle(commit_request.charge))
-
     # -------------------------------------------------------------- failures
 
     async def _retry(self, job: Job, error: Unavailable) -> None:
         """Release the event for a later attempt, or give up after the last one."""
+        if isinstance(error, PlatformUnavailable) and not error.permanent:
+            await self._retry_delivery(job, error)
+            return
         claim = job.claim
         reason = type(error).__name__
         free = _waits_freely(claim, error)
-        if not free and (claim.attempt >= self._limits.attempts or (error.retry_after_s or 0) > _PATIENCE_S):
-            log.error("Attempt %d failed, giving up: %s", claim.attempt, error)
+        attempt = claim.counted_attempts
+        # An attempt that generated the reply is the first at delivering it.
+        attempt = 1 if job.reply is not None and claim.reply_place is None else attempt
+        if not free and (attempt >= self._limits.attempts or (error.retry_after_s or 0) > _PATIENCE_S):
+            log.error("Attempt %d failed, giving up: %s", attempt, error)
             await self._give_up(job, str(error))
             return
-        delay = error.retry_after_s or _BACKOFF_S[min(claim.attempt, len(_BACKOFF_S)) - 1]
-        log.warning("Attempt %d failed, retrying in %.1f s: %s", claim.attempt, delay, error)
+        delay = error.retry_after_s or _BACKOFF_S[min(attempt, len(_BACKOFF_S)) - 1]
+        log.warning("Attempt %d failed, retrying in %.1f s: %s", attempt, delay, error)
         telemetry.RETRIES.labels(reason).inc()
-        if job.post is not None and not isinstance(error, PlatformUnavailable) and round(delay) >= 2:
+        generating = job.reply is None and not isinstance(error, PlatformUnavailable)
+        if job.post is not None and generating and round(delay) >= 2:
             notice = f"_The model is busy. I'll retry in about {round(delay)} seconds._"
             await self._adapter(claim.conversation).update(job.post, notice)
         await job.release(delay, counted=not free)
 
-    async def _give_up(self, job: Job, reason: str) -> None:
-        await best_effort(self._dead_letter(job, reason, outcomes.UNAVAILABLE_TEXT))
+    async def _retry_delivery(self, job: Job, error: PlatformUnavailable) -> None:
+        """Release the event until the platform may be available again; the attempt does not count."""
+        if not await self._delivery.postpone(job, error):
+            log.error("The platform has been unavailable for too long, giving up: %s", error)
+            await self._give_up(job, str(error), undelivered="")
 
-    async def _dead_letter(self, job: Job, reason: str, text: str = outcomes.FAILED_TEXT) -> None:
-        """Show `text` to the person, and move the event to the dead letters with the reason."""
+    async def _give_up(self, job: Job, reason: str, undelivered: str = outcomes.UNDELIVERED_TEXT) -> None:
+        await best_effort(self._dead_letter(job, reason, outcomes.UNAVAILABLE_TEXT, undelivered))
+
+    async def _dead_letter(
+        self,
+        job: Job,
+        reason: str,
+        text: str = outcomes.FAILED_TEXT,
+        undelivered: str = outcomes.UNDELIVERED_TEXT,
+    ) -> None:
+        """Move the event to the dead letters with the reason, and show the person `text`.
+
+        If the reply is finished, and only its delivery failed, it is kept, and the person is shown `undelivered`.
+        """
         claim = job.claim
+        place, reply = claim.reply_place, job.reply
+        if reply is None and place is not None:
+            reply = CommitRequest(turn=claim.turns[place], place=place)
+        if reply is not None:
+            telemetry.DEAD_LETTERS.inc()
+            await self._delivery.give_up(job, reply, reason, undelivered)
+            return
         turn: Turn | None = None
         if isinstance(claim.event, MessageReceived):
-            turn = await self._show(job, outcomes.failed(claim.event, Reply(text=text, failed=True), reason))
+            turn = await self._delivery.fail(job, claim.event, Reply(text=text, failed=True), reason)
+            if turn is None:
+                return
         telemetry.DEAD_LETTERS.inc()
         await job.commit(CommitRequest(turn=turn, dead_letter_reason=reason))
         if claim.event is not None:
             await best_effort(self._charges.give_back(claim.event.user.tenant, claim.event.id))
-
-    async def _show(self, job: Job, turn: Turn) -> Turn:
-        post = await job.show_result(self._adapter, turn.received.address, turn.reply)
-        return replace(turn, post=post, attempts=job.claim.attempt)
 
     def _adapter(self, conversation: str) -> Adapter:
         name = conversation.partition(":")[0]
@@ -369,3 +392,20 @@ def _waits_freely(claim: Claim, error: Unavailable) -> bool:
     if not isinstance(error, ModelBusy) or not isinstance(claim.event, MessageReceived):
         return False
     return (now() - claim.event.at).total_seconds() < _BUSY_S
+
+
+async def _opened(opening: asyncio.Future[PostedMessage], job: Job) -> PostedMessage | None:
+    """The message of an answer, within OPEN_PATIENCE_S of the beginning of the job.
+
+    None if the platform can't show one now: the answer is generated all the same. Raises LeaseLost and
+    StateUnavailable.
+    """
+    if not opening.done():
+        await asyncio.wait([opening], timeout=max(0.0, job.began_at + OPEN_PATIENCE_S - time.monotonic()))
+    try:
+        return opening.result() if opening.done() else None
+    except (LeaseLost, StateUnavailable):
+        raise
+    except Exception as error:
+        log.debug("An answer is not shown while it is generated: %s", error)
+        return None

@@ -43,6 +43,10 @@ def main() -> int:
     parser.add_argument("--stops", type=int, default=None, help="default: one for 10 kills")
     parser.add_argument("--restarts", type=int, default=None, help="of Redis; default: one for 25 kills")
     parser.add_argument("--outages", type=int, default=None, help="of Redis; default: one for 25 kills")
+    parser.add_argument(
+        "--platforms", type=int, default=None, help="outages of them; default: one for 10 kills"
+    )
+    parser.add_argument("--refusals", type=float, default=0.2, help="share of threads that refuse for good")
     parser.add_argument("--web", type=int, default=2)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--talks", type=int, default=24, help="conversations at once")
@@ -67,6 +71,8 @@ def main() -> int:
         stops=given.kills // 10 if given.stops is None else given.stops,
         restarts=given.kills // 25 if given.restarts is None else given.restarts,
         outages=given.kills // 25 if given.outages is None else given.outages,
+        platforms=given.kills // 10 if given.platforms is None else given.platforms,
+        refusals=given.refusals,
         web=given.web,
         workers=given.workers,
         talks=given.talks,

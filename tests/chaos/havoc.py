@@ -14,7 +14,7 @@ from tests.chaos.machines import Machine, RedisServer
 from tests.chaos.town import Town
 from tests.simulators.proxy import Proxy
 
-Kind = Literal["kill", "stop", "restart", "outage"]
+Kind = Literal["kill", "stop", "restart", "outage", "platform"]
 _WEB = "web processes killed"
 _LOOK_S = 0.1
 """What was on its way when a blow fell has arrived by then, and nobody has taken the lease over yet."""
@@ -28,6 +28,7 @@ class Plan:
     stops: int
     restarts: int
     outages: int
+    platforms: int
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Havoc:
             "stop": plan.stops,
             "restart": plan.restarts,
             "outage": plan.outages,
+            "platform": plan.platforms,
         }
         kinds: list[Kind] = [kind for kind, times in often.items() for _ in range(times)]
         chance.shuffle(kinds)
@@ -91,6 +93,10 @@ class Havoc:
                     await asyncio.sleep(chance.uniform(0.1, 1))
                     await self.redis.start()
                     await self._back()
+            case "platform":
+                with self.town.weather.outage(chance) as name:
+                    self.done[f"{name} unavailable for seconds"] += 1
+                    await asyncio.sleep(chance.uniform(4, 10))
             case "outage":
                 async with redis:
                     self._note("Redis unreachable for seconds")

@@ -44,7 +44,8 @@ class SlackPeople:
         if talk.place == "direct":
             self.slack.workspace.channels[talk.channel] = {talk.user, self.slack.workspace.bot_user}
         self._badly(talk)
-        return await self.slack.say(talk.channel, talk.user, words, talk.thread or None, files)
+        refused = {"refused": talk.refused} if talk.refused else {}
+        return await self.slack.say(talk.channel, talk.user, words, talk.thread or None, files, **refused)
 
     def _file(self, act: Act) -> Payload:
         workspace = self.slack.workspace

@@ -12,6 +12,8 @@ from tests.chaos.town import Town
 class Options:
     """What a run is made of; `faults` is the chance of a fault of a platform or the model with an act.
 
+    `outages` are those of Redis, `platforms` those of Slack and Teams; `refusals` is the share of threads in Slack that
+    refuse messages with blocks, or everything.
     `shares` is how often each kind of act is done, where it can be done at all.
     """
 
@@ -21,6 +23,8 @@ class Options:
     stops: int = 1
     restarts: int = 1
     outages: int = 1
+    platforms: int = 1
+    refusals: float = 0.2
     web: int = 2
     workers: int = 2
     talks: int = 16
@@ -37,7 +41,8 @@ class Report:
     `hit` are the messages in Teams that a blow, a lease that ran out, a machine that stood still, or
     an answer that got lost may have cut off between sending and record: only they may be there besides
     what was recorded, for Teams lets no bot search.
-    `whispers_allowed` is the same, as a number, for words that Slack shows one person alone.
+    `whispers_allowed` is the same, as a number, for words that Slack shows one person alone. `interrupted` are the
+    acts that a blow or the end of a lease interrupted: only they may have been paid for twice.
     """
 
     options: Options
@@ -51,6 +56,7 @@ class Report:
     hit: frozenset[str] = frozenset()
     whispers_allowed: int = 0
     stood_still: int = 0
+    interrupted: frozenset[str] = frozenset()
 
     @property
     def extra(self) -> list[tuple[str, str]]:
@@ -63,11 +69,18 @@ class Report:
         alone = [event for event in self.tally.slack.drawn if ":command:" in event]
         return len(self.tally.slack.whispered) + len(alone)
 
+    @property
+    def _paid_twice(self) -> str:
+        paid = self.tally.paid_twice
+        return f"{len(paid)} ({sum(name in self.interrupted for name in paid)})"
+
     def failures(self) -> list[str]:
         """What must not be, in words; empty when all is well."""
         tally = self.tally
         wrongs: dict[str, object] = {
             "lost": tally.lost,
+            "silent": tally.silent,
+            "paid twice": [name for name in tally.paid_twice if name not in self.interrupted],
             "doubled turns": tally.doubled,
             "out of order": tally.disordered,
             "told or not told wrongly": tally.misremembered,
@@ -100,6 +113,8 @@ class Report:
             ("of these", kinds),
             ("turns in the end", tally.answered),
             ("lost", len(tally.lost)),
+            ("silent: nothing is shown to the person", len(tally.silent)),
+            ("paid twice (of these interrupted before storing)", self._paid_twice),
             ("doubled turns", len(tally.doubled)),
             ("out of order", len(tally.disordered)),
             ("prompts that told too much or too little", len(tally.misremembered)),
@@ -134,6 +149,6 @@ def whispers_allowed(town: Town, struck: set[str]) -> int:
         for talk in town.talks
         if talk.slack
         for act in talk.acts
-        if ":command:" in talk.conversation or act.word in ("help", "usage")
+        if ":command:" in talk.conversation or act.word in ("help", "usage") or talk.refused == "place"
     ]
     return len(struck.intersection(alone)) + town.slack.unheard

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from adapters.slack.inbound.dispatcher import WORKING
 from bot.domain.turns import Turn
 from tests.chaos.senders import Slack, Teams
-from tests.chaos.talks import Talk
+from tests.chaos.talks import ASKED, Talk
 
 WORDLESS = ("_Stopped: you deleted your question._", "_Stopped at your request._")
 """What an answer is that was stopped before its first word."""
@@ -111,11 +111,42 @@ def in_slack(slack: Slack, talk: Talk) -> list[Shown]:
 
 def whispers(slack: Slack, talk: Talk) -> list[str]:
     """What one person alone reads there."""
+    if talk.refused == "place":
+        return [*_direct(slack, talk), *_ephemeral(slack, talk)]
     if ":command:" in talk.conversation:
         own = [message for message in slack.workspace.ephemeral if message["user"] == talk.user]
         return [item["markdown"] for item in own if item["markdown"] != WORKING]
+    return _ephemeral(slack, talk)
+
+
+def _direct(slack: Slack, talk: Talk) -> list[str]:
+    """The answers that came by direct message, without the reason for that."""
+    names = {name for act in talk.acts for name in talk.names(act)}
+    texts = [
+        str(message["markdown"]).partition("\n\n")[2]
+        for (channel, _), message in slack.workspace.messages.items()
+        if channel == slack.workspace.direct(talk.user) and message.get("bot_id") == slack.workspace.bot_id
+    ]
+    return [text for text in texts if names & set(text.split()[:1])]
+
+
+def _ephemeral(slack: Slack, talk: Talk) -> list[str]:
     here = [message for message in slack.workspace.ephemeral if message.get("thread_ts") == talk.thread]
     return [item["markdown"] for item in here if item["channel"] == talk.channel]
+
+
+def unseen(talk: Talk, turns: Sequence[Turn], texts: Sequence[str]) -> list[str]:
+    """The questions to which a person sees nothing at all; `texts` is what the bot shows them anywhere."""
+    seen = words_of(" ".join(texts))
+    by_event = {turn.id: turn for turn in turns}
+    silent: list[str] = []
+    for act in talk.acts:
+        turn = by_event.get(act.event)
+        if turn is None or act.kind not in ASKED or talk.after(act, "deletion"):
+            continue
+        if talk.names(act)[-1] not in seen and words_of(turn.reply.text)[:20] not in seen:
+            silent.append(act.name)
+    return silent
 
 
 def in_teams(teams: Teams, talk: Talk) -> list[Shown]:

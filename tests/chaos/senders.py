@@ -3,14 +3,18 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import aiohttp
 from aiohttp import web
 
+from tests.chaos.talks import NAME
+from tests.simulators.azure import AzureSimulator
 from tests.simulators.slack import Kind as Fault
 from tests.simulators.slack import SlackSimulator
 from tests.simulators.slack_courier import Delivery, Payload
+from tests.simulators.slack_methods import Args
 from tests.simulators.teams import BOT, Activity, TeamsSimulator
 from tests.simulators.teams import Delivery as Answered
 
@@ -32,11 +36,35 @@ def act_of(event: Payload) -> str:
             return str(event["ts"])
 
 
+class Azure(AzureSimulator):
+    """Counts by the name of a question how often a model answered it whole, which has to be paid for."""
+
+    def __init__(self) -> None:
+        super().__init__(first_s=0.05, interval_s=0.04)
+        self.whole: Counter[str] = Counter()
+
+    async def _stream(
+        self, request: web.Request, deployment: str, events: tuple[bytes, ...], lead: int
+    ) -> web.StreamResponse:
+        broken = bool(self._due(deployment))
+        response = await super()._stream(request, deployment, events, lead)
+        if not broken:
+            self.whole.update((await _names(request))[-1:])
+        return response
+
+
+async def _names(request: web.Request) -> list[str]:
+    if request.content_type == "multipart/form-data":
+        return NAME.findall(str((await request.post()).get("prompt")))
+    return NAME.findall((await request.read()).decode())
+
+
 class Slack(SlackSimulator):
     """Notes when each act was acknowledged first; and by person the last slash command, with its answer.
 
     Slack delivers no command and no press of a button again: people repeat those themselves. `unheard` is how
-    many words for one person alone were shown without an answer to the bot.
+    many words for one person alone were shown without an answer to the bot. With `refuses`, some threads refuse
+    messages with blocks, or everything, as the field `refused` of their first message says.
     """
 
     def __init__(self) -> None:
@@ -44,11 +72,27 @@ class Slack(SlackSimulator):
         self.acked: dict[str, float] = {}
         self.commands: dict[str, tuple[str, int | None]] = {}
         self.unheard = 0
+        self.refuses = False
+        self.refusal = self._refuse
 
     async def _fault_of(self, method: str, request: web.BaseRequest) -> web.Response | Fault | None:
         fault = await super()._fault_of(method, request)
-        self.unheard += fault == "drop_after" and method == "chat.postEphemeral"
+        alone = ("chat.postEphemeral", "chat.postMessage") if self.refuses else ("chat.postEphemeral",)
+        self.unheard += fault == "drop_after" and method in alone
         return fault
+
+    def _refuse(self, method: str, args: Args) -> str | None:
+        if not self.refuses or not method.startswith("chat.") or method == "chat.postEphemeral":
+            return None
+        channel, messages = str(args.get("channel")), self.workspace.messages
+        message = messages.get((channel, str(args.get("ts")))) or args
+        match messages.get((channel, str(message.get("thread_ts"))), {}).get("refused"):
+            case "blocks" if args.get("blocks"):
+                return "invalid_blocks"
+            case "place" if method in ("chat.startStream", "chat.postMessage"):
+                return "restricted_action_thread_locked"
+            case _:
+                return None
 
     async def hand_over(
         self, kind: str, payload: Payload, body: str, event_id: str, retry: int = 0

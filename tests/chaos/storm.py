@@ -12,11 +12,10 @@ from tests.chaos.havoc import Havoc, Plan
 from tests.chaos.machines import Machine, RedisServer
 from tests.chaos.nursery import a_nursery
 from tests.chaos.report import Options, Report, whispers_allowed
-from tests.chaos.senders import Slack, Teams
+from tests.chaos.senders import Azure, Slack, Teams
 from tests.chaos.tally import count, recoveries, resumptions
 from tests.chaos.town import Town
 from tests.conftest import immortal_keys
-from tests.simulators.azure import AzureSimulator
 from tests.simulators.proxy import Proxy
 from tests.support.patience import PATIENCE_S
 from tests.support.processes import free_port, listening
@@ -37,7 +36,7 @@ async def storm(options: Options, folder: Path) -> Report:
         network = await stack.enter_async_context(Proxy([server.port]))
         slack = await stack.enter_async_context(Slack())
         teams = await stack.enter_async_context(Teams())
-        azure = await stack.enter_async_context(AzureSimulator(first_s=0.05, interval_s=0.04))
+        azure = await stack.enter_async_context(Azure())
         redis = Redis(server.url)
         stack.push_async_callback(redis.close)
         nursery = await stack.enter_async_context(a_nursery())
@@ -58,10 +57,14 @@ async def storm(options: Options, folder: Path) -> Report:
         slack.bot_url = f"http://127.0.0.1:{entrance.port}/slack/events"
         teams.bot = f"http://127.0.0.1:{entrance.port}/api/messages"
 
-        town = Town(slack, teams, azure, redis, options.seed, options.shares)
+        town = Town(slack, teams, azure, redis, options.seed, options.shares, options.refusals)
         havoc = Havoc(town, server, network, workers, webs, options.lease_s, options.seed)
         plan = Plan(
-            kills=options.kills, stops=options.stops, restarts=options.restarts, outages=options.outages
+            kills=options.kills,
+            stops=options.stops,
+            restarts=options.restarts,
+            outages=options.outages,
+            platforms=options.platforms,
         )
         async with town.watched():
             wreaking = asyncio.create_task(havoc.wreak(plan, options.events))
@@ -76,6 +79,7 @@ async def storm(options: Options, folder: Path) -> Report:
             done=dict(havoc.done),
             hit=frozenset(town.cut_off | teams.unheard),
             stood_still=town.stood_still,
+            interrupted=frozenset(havoc.struck | town.interrupted),
             whispers_allowed=whispers_allowed(town, havoc.struck),
             faults=dict(town.weather.faults),
             exits=sum(item.exits for item in (*webs, *workers)),
@@ -86,7 +90,7 @@ async def storm(options: Options, folder: Path) -> Report:
 
 
 def _environment(
-    options: Options, redis_port: int, slack: Slack, azure: AzureSimulator, folder: Path
+    options: Options, redis_port: int, slack: Slack, azure: Azure, folder: Path
 ) -> dict[str, str]:
     return {
         "REDIS_URL": f"redis://127.0.0.1:{redis_port}",

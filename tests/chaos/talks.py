@@ -12,6 +12,9 @@ PLACES: tuple[Place, ...] = ("thread", "direct", "personal", "group", "thread", 
 """A thread in a channel and a direct message in Slack, a personal and a group chat in Teams; slash commands
 that one person reads alone, and `/ask`, whose question is posted for all. Some are begun more often."""
 
+Refused = Literal["", "blocks", "place"]
+"""What the platform refuses in a conversation, for good: nothing, messages with blocks, everything."""
+
 Kind = Literal["question", "file", "picture", "command", "edit", "deletion", "rating", "stop"]
 SHARES: Mapping[Kind, int] = {
     "question": 30,
@@ -63,8 +66,9 @@ class Act:
 class Talk:
     """One conversation; `conversation` is what Parley calls it, once it has begun.
 
-    `done_at` is when its acts were done, in their order; `maybe` are the ids of acts that nobody was thanked
-    for, and which may have been written down all the same. `lease` is the token and the attempt last seen.
+    `refused` is what the platform refuses here. `done_at` is when its acts were done, in their order; `maybe` are
+    the ids of acts that nobody was thanked for, and which may have been written down all the same. `lease` is the
+    token and the attempt last seen.
     """
 
     place: Place
@@ -76,6 +80,7 @@ class Talk:
     done_at: list[float] = field(default_factory=list[float])
     maybe: set[str] = field(default_factory=set[str])
     lease: tuple[int, int] = (0, 0)
+    refused: Refused = ""
 
     @property
     def slack(self) -> bool:
@@ -125,11 +130,17 @@ class Talk:
         return [item for item in self.acts if item.target is act and item.kind == kind]
 
     def cut_short(self, act: Act) -> bool:
-        """Whether its edit's answer may be the first: it was stopped, or not answered when the edit came."""
+        """Whether its edit's answer may be the first: it was stopped, or not answered when the edit came.
+
+        A stop ends what is answered at that time, which may be an earlier act than the one it was meant for.
+        """
         edits = self.after(act, "edit")
         done_at = dict(zip((item.name for item in self.acked), self.done_at, strict=False))
         overtaken = bool(edits) and edits[0].sent_at < done_at.get(act.name, math.inf)
-        return overtaken or (bool(edits) and act.stopped_at is not None)
+        ended = done_at.get(act.name, math.inf) + 1.0  # it is noted a moment later
+        stops = [item.stopped_at for item in self.acts if item.stopped_at is not None]
+        stopped = any((act.acked_at or 0.0) <= at <= ended for at in stops)
+        return bool(edits) and (overtaken or act.stopped_at is not None or stopped)
 
     def names(self, act: Act) -> list[str]:
         """What the question was called, from its first wording to its last."""
@@ -147,6 +158,8 @@ class Talk:
 
     def possible(self, kind: Kind) -> bool:
         """Whether this can be done here now."""
+        if self.refused == "place" and kind not in ("question", "file", "edit", "deletion"):
+            return False
         if not self.acts:
             return kind in ("question", "picture", "command") if self.place == "slash" else kind == "question"
         if self.place == "slash":

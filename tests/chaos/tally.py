@@ -9,7 +9,7 @@ from bot.domain.turns import Turn
 from bot.generation.completion import STOPPED
 from bot.storage.conversations.turns import Turns
 from bot.storage.redis.client import Redis
-from tests.chaos.screens import Screens, in_slack, in_teams, pictures_in, whispers
+from tests.chaos.screens import Screens, in_slack, in_teams, pictures_in, unseen, whispers
 from tests.chaos.talks import ANSWERED, ASKED, Act, Talk
 from tests.chaos.town import Town
 
@@ -23,6 +23,8 @@ class Tally:
     answered: int = 0
     stopped: int = 0
     lost: list[str] = field(default_factory=list[str])
+    silent: list[str] = field(default_factory=list[str])
+    paid_twice: list[str] = field(default_factory=list[str])
     doubled: list[str] = field(default_factory=list[str])
     disordered: list[str] = field(default_factory=list[str])
     misremembered: list[str] = field(default_factory=list[str])
@@ -43,12 +45,16 @@ async def count(town: Town, redis: Redis) -> Tally:
         turns = await history.turns(talk.conversation) if talk.conversation else ()
         count_turns(tally, talk, turns)
         tally.misremembered += remembered_wrongly(town, talk, turns)
+        shown = in_slack(town.slack, talk) if talk.slack else in_teams(town.teams, talk)
+        texts = [item.words for item in shown]
+        tally.silent += unseen(talk, turns, [*texts, *(whispers(town.slack, talk) if talk.slack else ())])
         if talk.slack:
             tally.slack.look(talk, turns, in_slack(town.slack, talk))
             tally.slack.look_alone(turns, whispers(town.slack, talk))
             tally.slack.look_at_pictures(turns, pictures)
         else:
             tally.teams.look(talk, turns, in_teams(town.teams, talk))
+    tally.paid_twice = [name for name, times in town.azure.whole.items() for _ in range(times - 1)]
     tally.buried = sum([await redis.call("LLEN", name) async for name in redis.scan("parley:*:buried")])
     tally.left_waiting = len([name async for name in redis.scan("parley:*:inbox:*")])
     return tally

@@ -15,10 +15,9 @@ from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.chaos.in_slack import SlackPeople
 from tests.chaos.in_teams import TeamsPeople
-from tests.chaos.senders import Slack, Teams
+from tests.chaos.senders import Azure, Slack, Teams
 from tests.chaos.talks import MARK, NAME, PLACES, SHARES, WORDS, Act, Kind, Talk
 from tests.chaos.weather import CHUNKS, Weather
-from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import Answer, last_user_text
 
 STILL_S = 0.4
@@ -32,23 +31,28 @@ class Town:
 
     `told` is what the model was told for each question, in all of its attempts together: names of questions,
     and of files. `cut_off` are the messages in Teams that nobody had written down when a lease ran out,
-    when a blow fell, or when the machine stood still, which is counted.
+    when a blow fell, or when the machine stood still, which is counted. `interrupted` are the names of the acts
+    whose lease ran out. `refusals` is the share of threads in Slack in which something is refused for good.
     """
 
     def __init__(
         self,
         slack: Slack,
         teams: Teams,
-        azure: AzureSimulator,
+        azure: Azure,
         redis: Redis,
         seed: int,
         shares: Mapping[Kind, int] = SHARES,
+        refusals: float = 0.0,
     ) -> None:
-        self.slack, self.teams = slack, teams
+        self.slack, self.teams, self.azure = slack, teams, azure
         self.talks: list[Talk] = []
         self.told: defaultdict[str, set[str]] = defaultdict(set[str])
         self.cut_off: set[str] = set()
         self.stood_still = 0
+        self.interrupted: set[str] = set()
+        self._refusals = refusals
+        slack.refuses = bool(refusals)
         self.weather = Weather(slack, teams, azure)
         self._in_slack, self._in_teams = SlackPeople(slack), TeamsPeople(teams, Turns(redis))
         self._redis = redis
@@ -90,7 +94,10 @@ class Town:
         while left > 0:
             place = PLACES[number % len(PLACES)]
             count = 1 if place == "asked" else min(left, chance.randint(3, 12))
-            talks.put_nowait((Talk(place, number, random.Random(f"{self._seed} talk {number}")), count))
+            talk = Talk(place, number, random.Random(f"{self._seed} talk {number}"))
+            if place == "thread" and chance.random() < self._refusals:
+                talk.refused = chance.choice(("blocks", "place"))
+            talks.put_nowait((talk, count))
             left, number = left - count, number + 1
 
         async def hold_talks() -> None:
@@ -175,8 +182,10 @@ class Town:
         waiting = await self._waiting(talks)
         for talk, acked, (left, token, attempt) in zip(talks, taken, waiting, strict=True):
             talk.done_at += [time.time()] * (acked - left - len(talk.done_at))
-            if talk.ran_out(token, attempt) and not talk.slack:
-                self.cut_off |= await self._unrecorded(talk)
+            if talk.ran_out(token, attempt):
+                self.interrupted |= {act.name for act in acked_first(talk)}
+                if not talk.slack:
+                    self.cut_off |= await self._unrecorded(talk)
 
     async def _waiting(self, talks: list[Talk]) -> list[tuple[int, int, int]]:
         """How much waits in each, and the token and the attempt of its lease. Raises StateUnavailable."""
@@ -193,7 +202,7 @@ class Town:
     @property
     def under_way(self) -> set[str]:
         """The names of what comes next in each conversation, and may be worked on."""
-        return {act.name for talk in self.talks for act in talk.acked[len(talk.done_at) :][:1]}
+        return {act.name for talk in self.talks for act in acked_first(talk)}
 
     async def unrecorded(self) -> set[str]:
         """The messages of the bot in Teams that no lease and no turn knows of, yet.
@@ -218,3 +227,11 @@ class Town:
         known += await self._redis.call("LRANGE", keys.of("turns", talk.conversation), 0, -1)
         text = b"\n".join(known).decode()
         return {id for id in shown if id not in text}
+
+
+def acked_first(talk: Talk) -> list[Act]:
+    """What comes next in a conversation, if anything does.
+
+    Two acts: `done_at` is noted a moment after the first of them is done.
+    """
+    return talk.acked[len(talk.done_at) :][:2]

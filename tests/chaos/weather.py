@@ -2,9 +2,12 @@
 
 import random
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from tests.chaos.senders import Slack, Teams
 from tests.simulators.azure import AzureSimulator
+from tests.simulators.slack import Fault as SlackFault
 from tests.simulators.teams import Fault as TeamsFault
 
 CHUNKS = 12
@@ -22,6 +25,20 @@ class Weather:
         """Let something go wrong, soon."""
         where = chance.choice((self._slack_fault, self._teams_fault, self._azure_fault))
         self.faults[where(chance)] += 1
+
+    @contextmanager
+    def outage(self, chance: random.Random) -> Generator[str]:
+        """Let a platform answer everything with 503 until the end of the block. Yields its name."""
+        if chance.random() < 0.5:
+            fault = SlackFault("*", "500", count=10**9)
+            self._slack.faults.insert(0, fault)
+            yield "Slack"
+            self._slack.faults.remove(fault)
+        else:
+            teams_fault = TeamsFault(status=503, times=10**9)
+            self._teams.faults.insert(0, teams_fault)
+            yield "Teams"
+            self._teams.faults.remove(teams_fault)
 
     def _slack_fault(self, chance: random.Random) -> str:
         method = chance.choice(

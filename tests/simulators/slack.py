@@ -9,7 +9,7 @@ import contextlib
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -44,7 +44,10 @@ class Fault:
 
 
 class SlackSimulator(Visitors):
-    """One workspace with one app. Set `bot_url` to where the app listens, unless it uses Socket Mode."""
+    """One workspace with one app. Set `bot_url` to where the app listens, unless it uses Socket Mode.
+
+    `refusal` decides from a method and its arguments with which code it is refused, for as long as it is set.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class SlackSimulator(Visitors):
         self.callers: list[tuple[str, str]] = []  # (team, method), by the token of each call
         self.scopes = ALL_SCOPES
         self.faults: list[Fault] = []
+        self.refusal: Callable[[str, Args], str | None] = _accept
         self.calls: Counter[str] = Counter()
         self.log: deque[tuple[str, Args, Answer]] = deque(maxlen=2_000)
         self.leaked: list[str] = []
@@ -180,6 +184,8 @@ class SlackSimulator(Visitors):
             return {"ok": True, "url": self.workspace.origin.replace("http", "ws") + "/socket?ticket=1"}
         if method not in self._methods:
             return {"ok": False, "error": "unknown_method"}
+        if code := self.refusal(method, args):
+            return {"ok": False, "error": code}
         try:
             answer = {"ok": True, **self._methods[method](args)}
             return answer | {"team_id": self.teams[token]} if method == "auth.test" else answer
@@ -276,6 +282,10 @@ class SlackSimulator(Visitors):
             case _:
                 return web.Response(status=404)
         return web.json_response({"ok": True})
+
+
+def _accept(method: str, args: Args) -> str | None:
+    return None
 
 
 def _limited(retry_after_s: float) -> web.Response:

@@ -52,6 +52,7 @@ class Courier:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Event()
         self._sockets: list[web.WebSocketResponse] = []
+        self.disconnecting = ""  # the reason for which each new Socket Mode connection is ended
         self._acks: dict[str, asyncio.Future[Payload]] = {}
 
     async def connect(self) -> None:
@@ -194,6 +195,10 @@ class Courier:
         await socket.send_json(
             {"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0SIM"}}
         )
+        if self.disconnecting:
+            for _ in range(3):
+                await socket.send_json({"type": "disconnect", "reason": self.disconnecting})
+            return socket
         self._sockets.append(socket)
         self._changed.set()
         async for message in socket:

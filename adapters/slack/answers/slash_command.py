@@ -2,10 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import aiohttp
 import msgspec
 
+from adapters.slack.answers.elsewhere import in_forms
+from adapters.slack.api.error_hints import TOKEN_ERRORS
 from adapters.slack.api.files import ImageUploads
 from adapters.slack.api.web_api import SlackRejected, SlackUnsure, WebApi
 from adapters.slack.formatting import blocks
@@ -63,13 +66,21 @@ class CommandAnswer:
         body = blocks.message(text, trailer)
         if self._parts_sent < RESPONSES and await self._respond({"response_type": "ephemeral", **body}):
             return
-        asker = self._data["user"]
         try:
-            place = {"channel": self._data["channel"], "user": asker}
-            await self._api.call("chat.postEphemeral", place | body, patience_s=PATIENCE_S)
+            await in_forms(self._ephemeral, text, trailer)
         except SlackRejected as error:
+            if error.code in TOKEN_ERRORS:
+                raise
             log.info("Answering a command by direct message: %s", error)
-            await self._api.call("chat.postMessage", {"channel": asker} | body, patience_s=PATIENCE_S)
+            await in_forms(self._direct, text, trailer)
+
+    async def _ephemeral(self, body: dict[str, Any]) -> dict[str, Any]:
+        place = {"channel": self._data["channel"], "user": self._data["user"]}
+        return await self._api.call("chat.postEphemeral", place | body, patience_s=PATIENCE_S)
+
+    async def _direct(self, body: dict[str, Any]) -> dict[str, Any]:
+        place = {"channel": self._data["user"]}
+        return await self._api.call("chat.postMessage", place | body, patience_s=PATIENCE_S)
 
     async def _respond(self, body: dict[str, object]) -> bool:
         """Send by the response_url; False if it accepts no more. Raises SlackUnsure."""

@@ -4,15 +4,22 @@ import asyncio
 import logging
 import time
 from itertools import takewhile
+from typing import NoReturn
 
 from adapters.shared.edit_throttle import EditThrottle
 from adapters.shared.markdown import aside
 from adapters.slack.answers.thread import STOP_PATIENCE_S, NativeStreams, PostedPart, Thread
-from adapters.slack.api.error_hints import GONE, SMALLEST_LIMIT, TOO_LARGE
+from adapters.slack.api.error_hints import (
+    GONE,
+    METADATA_ERRORS,
+    SMALLEST_LIMIT,
+    TOO_LARGE,
+    about_content,
+)
 from adapters.slack.api.files import ImageUploads
 from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, SlackUnsure
 from adapters.slack.formatting import blocks
-from adapters.slack.formatting.blocks import Block, preview, reply_digest, shown_text
+from adapters.slack.formatting.blocks import Block, MessageForm, preview, reply_digest, shown_text
 from adapters.slack.formatting.growing_text import GrowingMessages
 from adapters.slack.workspaces.workspace import Later, Workspace
 from bot.domain.errors import PlatformUnavailable
@@ -23,9 +30,15 @@ log = logging.getLogger(__name__)
 
 APPEND_INTERVAL_S = 1.0
 EDIT_INTERVAL_S = 1.2  # chat.update is Tier 3: 50 a minute
-FINISH_PATIENCE_S = 60.0
+FINISH_PATIENCE_S = 20.0  # then the worker, which has other answers to show, delivers it again
 FIRST_PAUSE_S = 0.3
 REPLACE_AFTER_S = 3.0  # readers should not wait longer than this for the end of an answer
+
+NO_IMAGE = "_I couldn't upload the image: Slack refused it ({}). Tell your administrator._"
+
+
+class _Simpler(Exception):
+    """A part of the complete reply was refused: it is to be laid out again without that."""
 
 
 class SlackAnswer:
@@ -43,6 +56,7 @@ class SlackAnswer:
     ) -> None:
         self.stopped = False
         self._post, self._workspace, self._later = post, workspace, later
+        self._offered = ""
         self._thread = Thread(workspace.api, streams, post.data)
         self._pictures = ImageUploads(workspace.api, post.data)
         still_open = post.data.get("open", "").split()
@@ -51,6 +65,7 @@ class SlackAnswer:
         self._may_stream = not recorded
         self._may_have_unknown = False  # an unanswered call may have posted a message
         self._replaced = False
+        self._refused_image = ""
         self._already_shown = 0  # characters of an earlier attempt; a growing answer shows no fewer
         self._ephemeral_sent = 0
         self._growth = GrowingMessages()
@@ -112,11 +127,15 @@ class SlackAnswer:
             await self._lay_out(safe, None)
         except SlackRateLimited as error:
             log.debug("%s", error)
+        except SlackRejected as error:
+            log.info("No more partial text of this answer is shown: %s", error)
+            self._throttle.end()
         except PlatformUnavailable as error:
             log.warning("Could not show a partial answer: %s", error)
 
     def _prepare(self, text: str) -> str:
         """What may be shown of the text so far. Its messages are cached for `_lay_out`."""
+        self._offered = text
         safe = self._growth.safe(text)
         if self._may_stream:
             safe = self._growth.lasting(safe)
@@ -126,7 +145,11 @@ class SlackAnswer:
     # -------------------------------------------------------------- complete reply
 
     async def finish(self, reply: Reply) -> PostedMessage:
-        """Show the complete reply. Retries for a minute, then raises PlatformUnavailable."""
+        """Show the complete reply. Retries for 20 seconds, then raises PlatformUnavailable.
+
+        Parts that Slack refuses are left out: metadata, buttons, at last all formatting. Raises SlackRejected if
+        plain text is refused, too, or the place or the token.
+        """
         await self._throttle.settle()
         digest = reply_digest(reply)
         if digest == self._finished:
@@ -137,6 +160,8 @@ class SlackAnswer:
             try:
                 await self._finish_once(reply, digest)
                 break
+            except _Simpler:
+                continue
             except (SlackRateLimited, SlackUnsure) as error:
                 wait_s = error.wait_s if isinstance(error, SlackRateLimited) else pause_s
                 if time.monotonic() + wait_s > give_up_at:
@@ -148,13 +173,18 @@ class SlackAnswer:
         return self.post
 
     async def _finish_once(self, reply: Reply, digest: str) -> None:
-        text = shown_text(reply)
+        text = shown_text(reply, self._thread.form)
+        if self._refused_image:
+            text = f"{text}\n\n{NO_IMAGE.format(self._refused_image)}"
         text = (await aside(len(text), blocks.defused, text)).strip("\n")
         await aside(len(text), self._parts, text)  # cached for the calls below
         if reply.private and not self._messages:
             trailer = self._trailer(reply)
             for part in self._growth.parts(text, self._limit)[self._ephemeral_sent :]:
-                await self._thread.post_ephemeral(part, trailer)
+                try:
+                    await self._thread.post_ephemeral(part, trailer)
+                except SlackRejected as error:
+                    self._simplify(error)
                 self._ephemeral_sent += 1
         else:
             await self._lay_out_or_replace(text, reply)
@@ -163,7 +193,15 @@ class SlackAnswer:
                     await self._stop(message)
                 await self._thread.delete(message)
                 self._messages.remove(message)
-        await self._pictures.show(reply.images, digest)
+        await self._show_images(reply, digest)
+
+    async def _show_images(self, reply: Reply, digest: str) -> None:
+        try:
+            await self._pictures.show(() if self._refused_image else reply.images, digest)
+        except SlackRejected as error:
+            log.warning("The images of an answer are left out: %s", error)
+            self._refused_image = error.code
+            raise _Simpler from error
 
     # -------------------------------------------------------------- layout
 
@@ -188,7 +226,7 @@ class SlackAnswer:
             elif last and reply is not None:
                 done = await self._complete(self._messages[number], parts[number], reply)
             else:
-                done = await self._show_part(self._messages[number], parts[number], ended=not last)
+                done = await self._show_part(self._messages[number], parts[number], reply, ended=not last)
             number += done
 
     async def _lay_out_or_replace(self, text: str, reply: Reply) -> None:
@@ -225,7 +263,7 @@ class SlackAnswer:
             self._may_have_unknown = True
             raise
         except SlackRejected as error:
-            return self._smaller(error)
+            return self._smaller(error, reply)
         self._messages.append(shown)
         return last or not shown.streaming
 
@@ -236,14 +274,14 @@ class SlackAnswer:
         shown.text = part
         return shown
 
-    async def _show_part(self, message: PostedPart, part: str, *, ended: bool) -> bool:
+    async def _show_part(self, message: PostedPart, part: str, reply: Reply | None, *, ended: bool) -> bool:
         """Make a message show `part`, and end its stream if more messages follow."""
         if message.text is None or message.text.rstrip() != part.rstrip():
             if message.streaming and message.text is not None and part.startswith(message.text):
-                return await self._append(message, part, last=ended) and not ended
+                return await self._append(message, part, reply, last=ended) and not ended
             if ended:
-                return await self._edit(message, part, part, [])
-            return await self._edit(message, part, preview(part), self._stop_button, last=False)
+                return await self._edit(message, part, part, [], reply)
+            return await self._edit(message, part, preview(part), self._stop_button, None, last=False)
         if ended and message.streaming:
             await self._stop(message)
         return True
@@ -254,7 +292,7 @@ class SlackAnswer:
         if not message.streaming or message.text is None or not part.startswith(message.text):
             if message.text == part and message.trailer == trailer:
                 return True
-            return await self._edit(message, part, part, trailer)
+            return await self._edit(message, part, part, trailer, reply)
         rest = part[len(message.text) :]
         try:
             await self._thread.stop(message, rest, trailer)
@@ -263,28 +301,35 @@ class SlackAnswer:
             raise
         except SlackRateLimited:
             # 20 stops a minute are allowed, but 100 appends: show the text now and stop later.
-            if rest and not await self._append(message, part, last=True):
+            if rest and not await self._append(message, part, reply, last=True):
                 return False
             await self._thread.claim(message)
             self._later(self._thread.stop_later(message, trailer))
         except SlackRejected as error:
-            return await self._stream_refused(message, error)
+            return await self._stream_refused(message, error, reply)
         message.streaming, message.text, message.trailer = False, part, trailer
         return True
 
-    async def _append(self, message: PostedPart, part: str, *, last: bool) -> bool:
+    async def _append(self, message: PostedPart, part: str, reply: Reply | None, *, last: bool) -> bool:
         try:
             await self._thread.append(message, part[len(message.text or "") :], last=last)
         except SlackUnsure:
             message.text = None
             raise
         except SlackRejected as error:
-            return await self._stream_refused(message, error)
+            return await self._stream_refused(message, error, reply)
         message.text = part
         return True
 
     async def _edit(
-        self, message: PostedPart, part: str, now: str, trailer: list[Block], *, last: bool = True
+        self,
+        message: PostedPart,
+        part: str,
+        now: str,
+        trailer: list[Block],
+        reply: Reply | None,
+        *,
+        last: bool = True,
     ) -> bool:
         """Replace the text of a message by `part`, shown as `now` while it is incomplete."""
         if message.streaming:
@@ -296,7 +341,7 @@ class SlackAnswer:
             message.text = None
             raise
         except SlackRejected as error:
-            return self._forget(message) if error.code in GONE else self._smaller(error)
+            return self._forget(message) if error.code in GONE else self._smaller(error, reply)
         message.text, message.trailer, message.growing = part, trailer, message.growing and not last
         return True
 
@@ -307,7 +352,7 @@ class SlackAnswer:
             log.debug("%s", error)
         message.streaming = False
 
-    async def _stream_refused(self, message: PostedPart, error: SlackRejected) -> bool:
+    async def _stream_refused(self, message: PostedPart, error: SlackRejected, reply: Reply | None) -> bool:
         """Handle a stream that accepts no more text."""
         if error.code == "message_not_in_streaming_state":
             message.streaming = self._may_stream = False
@@ -322,18 +367,40 @@ class SlackAnswer:
         if error.code in GONE:
             return self._forget(message)
         await self._stop(message)
-        return self._smaller(error)
+        return self._smaller(error, reply)
 
     def _forget(self, message: PostedPart) -> bool:
         self._messages.remove(message)
         return False
 
-    def _smaller(self, error: SlackRejected) -> bool:
-        """After a refusal for size, halve the limit; re-raise other refusals."""
-        if error.code not in TOO_LARGE or self._limit // 2 < SMALLEST_LIMIT:
+    def _smaller(self, error: SlackRejected, reply: Reply | None) -> bool:
+        """After a refusal for size, halve the limit; after another one, simplify a complete reply.
+
+        Re-raises what neither helps against.
+        """
+        half = self._limit // 2
+        text = shown_text(reply) if reply else self._offered
+        if error.code in TOO_LARGE and half >= SMALLEST_LIMIT and blocks.length(text) > half:
+            self._limit = half
+            return False
+        if reply is None:
             raise error
-        self._limit //= 2
-        return False
+        return self._simplify(error)
+
+    def _simplify(self, error: SlackRejected) -> NoReturn:
+        """Raise _Simpler, or the error if nothing can be left out, or if it is not about the content."""
+        thread = self._thread
+        if not about_content(error.code):
+            raise error
+        plain = thread.form == MessageForm.PLAIN
+        if not ((plain or error.code in METADATA_ERRORS) and thread.omit_metadata()):
+            if plain:
+                raise error
+            thread.form = MessageForm(thread.form + 1)
+            if thread.form == MessageForm.PLAIN:
+                self._limit = min(self._limit, blocks.PLAIN_LIMIT)
+        log.warning("A part of an answer is left out: %s", error)
+        raise _Simpler from error
 
     @property
     def _stop_button(self) -> list[Block]:

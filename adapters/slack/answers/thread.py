@@ -21,7 +21,44 @@ MINUTE_S = 60.0
 REFUSAL_HOLDS_S = 600.0
 REFUSALS_KEPT = 1_000
 CLAIM_LIFE_S = 3_600  # Slack itself ends a stream within minutes
-WORKSPACE_REFUSALS = frozenset({"unknown_method", "missing_scope", "not_allowed_token_type"})
+WORKSPACE_REFUSALS = frozenset(
+    {
+        *(
+            "unknown_method",
+            "missing_scope",
+            "not_allowed_token_type",
+            "deprecated_endpoint",
+            "method_deprecated",
+        ),
+        *(
+            "feature_not_enabled",
+            "team_access_not_granted",
+            "access_denied",
+            "accesslimited",
+            "no_permission",
+        ),
+    }
+)
+CHANNEL_REFUSALS = frozenset(
+    {
+        *("channel_type_not_supported", "method_not_supported_for_channel_type", "messages_tab_disabled"),
+        *(
+            "not_in_channel",
+            "channel_not_found",
+            "is_archived",
+            "ekm_access_denied",
+            "external_channel_migrating",
+        ),
+        *(
+            "restricted_action",
+            "restricted_action_read_only_channel",
+            "restricted_action_thread_only_channel",
+        ),
+        *("restricted_action_non_threadable_channel", "message_limit_exceeded"),
+    }
+)
+"""Errors of chat.startStream that the next answer in the workspace or the channel would meet, too. All others are
+about one request, such as `missing_recipient_user_id`."""
 
 
 class NativeStreams:
@@ -55,9 +92,14 @@ class NativeStreams:
         return all(self._refused_until.get(where, 0.0) <= now for where in ("*", channel))
 
     def refused(self, channel: str, code: str) -> None:
-        """Remember that Slack refused to start a stream."""
+        """Remember that Slack refused to start a stream, if that is about the channel or the workspace."""
         if code == "not_subscribed_to_message_stream_stopped":
             self.stoppable = False
+            return
+        if code not in WORKSPACE_REFUSALS | CHANNEL_REFUSALS:
+            log.info(
+                "Slack refused a native stream in %s (%s); this answer is posted and edited", channel, code
+            )
             return
         where = "*" if code in WORKSPACE_REFUSALS else channel
         log.info("Native streams are not available in %s (%s); answers are posted and edited", where, code)
@@ -88,12 +130,20 @@ class Thread:
     def __init__(self, api: WebApi, streams: NativeStreams, data: Mapping[str, str]) -> None:
         self._api, self._streams, self._data = api, streams, data
         self._place = {"channel": data["channel"]}
-        self._metadata = {"event_type": METADATA_TYPE, "event_payload": {"event": data["event"]}}
+        metadata = {"event_type": METADATA_TYPE, "event_payload": {"event": data["event"]}}
+        self._metadata: dict[str, Any] = {"metadata": metadata}
+        self.form = blocks.MessageForm.WHOLE
+
+    def omit_metadata(self) -> bool:
+        """Post without metadata, which Slack refused; False if that is done already."""
+        had, self._metadata = self._metadata, {}
+        return bool(had)
 
     async def start(self, text: str) -> PostedPart | None:
         """Start a native stream with its first text; None if not available."""
         channel = self._data["channel"]
-        if not self._streams.allowed(channel):
+        # In channels a stream needs a recipient, and a workflow that mentions the bot has none.
+        if not self._streams.allowed(channel) or not (self._data.get("user") or channel.startswith("D")):
             return None
         args: dict[str, Any] = {**self._place, "thread_ts": self._data["thread"], "markdown_text": text}
         args |= blocks.WITHOUT_PREVIEWS
@@ -114,11 +164,14 @@ class Thread:
         args = {
             **self._place,
             "thread_ts": self._data["thread"],
-            **blocks.message(text, trailer),
-            "metadata": self._metadata,
+            **blocks.message(text, trailer, self.form),
+            **self._metadata,
         }
         answer = await self._api.call("chat.postMessage", args)
-        return PostedPart(ts=answer["ts"], text=text, streaming=False, trailer=trailer)
+        posted = PostedPart(ts=answer["ts"], text=text, streaming=False, trailer=trailer)
+        if not self._metadata:
+            await self.claim(posted)
+        return posted
 
     async def append(self, message: PostedPart, rest: str, *, last: bool) -> None:
         args = {**self._place, "ts": message.ts, "markdown_text": rest}
@@ -128,10 +181,12 @@ class Thread:
         self, message: PostedPart, rest: str = "", trailer: Sequence[Block] = (), patience_s: float = 0.0
     ) -> None:
         """End a stream. Only now does it get its metadata."""
-        args: dict[str, Any] = {**self._place, "ts": message.ts, "metadata": self._metadata}
-        args |= {"blocks": list(trailer)} if trailer else {}
+        args: dict[str, Any] = {**self._place, "ts": message.ts, **self._metadata}
+        args |= {"blocks": list(trailer)} if trailer and self.form == blocks.MessageForm.WHOLE else {}
         args |= {"markdown_text": rest} if rest else {}
         await self._api.call("chat.stopStream", args, patience_s=patience_s)
+        if not self._metadata:
+            await self.claim(message)
 
     async def stop_later(self, message: PostedPart, trailer: Sequence[Block]) -> None:
         """End a stream whose text is complete, as soon as Slack allows."""
@@ -155,8 +210,8 @@ class Thread:
 
         The last edit uses the reserved call.
         """
-        body = blocks.message(text, trailer)
-        args = {**self._place, "ts": message.ts, **body, "metadata": self._metadata}
+        body = blocks.message(text, trailer, self.form)
+        args = {**self._place, "ts": message.ts, **body, **self._metadata}
         reserved = last and time.monotonic() < message.reserved_until
         message.reserved_until = 0.0 if last else message.reserved_until
         try:
@@ -183,7 +238,7 @@ class Thread:
 
     async def post_ephemeral(self, text: str, trailer: Sequence[Block]) -> None:
         """Post a message that only the asker sees; it can't be edited or found again."""
-        body = blocks.message(text, trailer)
+        body = blocks.message(text, trailer, self.form)
         args = {**self._place, "user": self._data["user"], "thread_ts": self._data["thread"], **body}
         await self._api.call("chat.postEphemeral", args)
 
@@ -203,7 +258,7 @@ class Thread:
         return sorted(mine, key=lambda message: str(message["ts"]))
 
     async def claim(self, message: PostedPart) -> None:
-        """Record the owner of a stream that can't be stopped yet."""
+        """Record the owner of a message without metadata: others must not continue it."""
         await self._streams.claim(self._data["channel"], message.ts, self._data["event"])
 
     async def is_of_this_answer(self, message: Mapping[str, Any]) -> bool:

@@ -60,6 +60,8 @@ class SlackUnsure(PlatformUnavailable):
 class SlackRejected(PlatformUnavailable):
     """Slack refused the call with the error `code`; it was not carried out."""
 
+    permanent = True
+
     def __init__(self, method: str, code: str) -> None:
         super().__init__(f"Slack rejected {method}: {code}")
         self.code = code

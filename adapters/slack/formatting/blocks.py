@@ -3,13 +3,14 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from enum import IntEnum
 from itertools import chain
 from typing import Any
 
 import msgspec
 
 from adapters.shared.markdown import split, tidy, utf16, without_images
-from adapters.slack.formatting.mrkdwn import escaped
+from adapters.slack.formatting.mrkdwn import escaped, from_markdown
 from bot.domain.turns import Reply, Source
 
 Block = dict[str, Any]
@@ -17,6 +18,7 @@ Block = dict[str, Any]
 # A markdown block and `markdown_text` take 12,000 characters, a streamed message about 13,200 in all
 # (docs.slack.dev/reference/block-kit/blocks/markdown-block, slackapi/bolt-js#2509).
 MESSAGE_LIMIT = 11_000
+PLAIN_LIMIT = 3_000  # chat.update takes 4,000 characters of `text` after escaping
 FALLBACK_LIMIT = 700  # `text` next to blocks is for notifications; chat.update takes 4,000 after escaping
 CONTEXT_LIMIT = 2_900  # a mrkdwn element takes 3,000
 TITLE_LIMIT = 150
@@ -127,8 +129,22 @@ def _in_url(handle: re.Match[str]) -> bool:
     return "://" in before[max(map(before.rfind, _URL_END)) + 1 :]
 
 
-def message(text: str, trailer: Sequence[Block] = ()) -> dict[str, Any]:
+class MessageForm(IntEnum):
+    """How much Slack accepts of a message: everything, no blocks but the text's own, or plain text."""
+
+    WHOLE = 0
+    TEXT = 1
+    PLAIN = 2
+
+
+def message(
+    text: str, trailer: Sequence[Block] = (), form: MessageForm = MessageForm.WHOLE
+) -> dict[str, Any]:
     """The arguments of an ordinary message in Markdown: blocks, a text for notifications, and no previews."""
+    if form == MessageForm.PLAIN:
+        return {"text": from_markdown(text), **WITHOUT_PREVIEWS}
+    if form == MessageForm.TEXT:
+        trailer = ()
     fallback = text if len(text) <= FALLBACK_LIMIT else text[:FALLBACK_LIMIT] + "…"
     body = {"text": escaped(fallback), "blocks": [{"type": "markdown", "text": text}, *trailer]}
     return body | WITHOUT_PREVIEWS
@@ -212,6 +228,10 @@ def preview(text: str) -> str:
     return tidied if tidied.strip() else "…"
 
 
-def shown_text(reply: Reply) -> str:
-    """The text of a reply; for images without text, their description."""
-    return reply.text if reply.text.strip() else next((i.alt for i in reply.images if i.alt), "Here you are.")
+def shown_text(reply: Reply, form: MessageForm = MessageForm.WHOLE) -> str:
+    """The text of a reply; for images without text, their description. Without blocks it ends with the sources."""
+    text = reply.text if reply.text.strip() else next((i.alt for i in reply.images if i.alt), "Here you are.")
+    if form == MessageForm.WHOLE or not reply.sources:
+        return text
+    sources = (f"[{one.title}]({one.url})" if one.url else one.title for one in reply.sources)
+    return "\n".join([f"{text}\n\nSources:", *(f"- {source}" for source in sources)])

@@ -106,11 +106,15 @@ class TeamsStream:
             log.info("Streaming is not available here; the answer is sent as one message: %s", error)
         return bool(self.id)
 
+    @property
+    def shown(self) -> str:
+        """The text that Teams has acknowledged."""
+        return self._shown or ""
+
     def offer(self, text: str) -> None:
         """Show `text` with the next update; never waits."""
-        if (
-            self._sequence
-        ):  # of a stream that another process began, the number of the next update is not known
+        # Of a stream that another process began, the number of the next update is not known.
+        if self._sequence:
             self._throttle.offer(text)
 
     async def end(self) -> None:

@@ -51,6 +51,7 @@ class TeamsRejected(PlatformUnavailable):
     def __init__(self, status: int, code: str, words: str, retry_after_s: float | None = None) -> None:
         super().__init__(f"Teams returned {status} {code} {words}".strip()[:300], retry_after_s)
         self.status = status
+        self.permanent = 400 <= status < 500 and status not in (401, 408, 412, 429)
         self.code = code
         self.words = words
 

@@ -16,7 +16,8 @@ class Claim:
     `event` is None if the stored event can't be read (`raw` holds it); `stop` is an earlier stop request;
     `erasures` is the number of erasures so far, to detect later ones; `more_in_ms` is when the shard has
     something else due, -1 for never. `lost` counts earlier workers that ended without releasing; `certain` says
-    whether the last one ended because of the event.
+    whether the last one ended because of the event. `failures` counts the attempts that failed because the
+    platform was unavailable, since `unreachable_s` seconds; `attempt` does not include them.
     """
 
     conversation: str
@@ -31,12 +32,34 @@ class Claim:
     more_in_ms: int
     lost: int = 0
     certain: bool = False
+    failures: int = 0
+    unreachable_s: float = 0.0
     turns: tuple[Turn, ...]
     places: tuple[int, ...]
 
     @property
     def shard(self) -> int:
         return keys.shard_of(self.conversation)
+
+    @property
+    def retry(self) -> bool:
+        """Whether an earlier attempt may have shown something."""
+        return self.attempt > 1 or self.failures > 0
+
+    @property
+    def reply_place(self) -> int | None:
+        """The index, from the end, of the turn with the finished reply to this event; None if there is none yet."""
+        for place, turn in enumerate(reversed(self.turns), 1):
+            if self.event is not None and turn.undelivered and turn.undelivered.event == self.event.id:
+                return -place
+        return None
+
+    @property
+    def counted_attempts(self) -> int:
+        """The attempts at what is being done: generating the reply or, once it is stored, delivering it."""
+        place = self.reply_place
+        reply = None if place is None else self.turns[place].undelivered
+        return self.attempt - (reply.attempts if reply is not None else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +68,8 @@ class CommitRequest:
 
     Without a turn, the event ends without a record or, with a `place`, that turn is removed. `sent` is stored as
     it is, `pictures` by their refs. `dead_letter_reason` moves the event to the dead letters. `charge` is
-    pending until it is settled.
+    pending until it is settled. `stored`: `Inbox.store_reply` has stored all of it under this claim, except how
+    the reply was delivered.
     """
 
     turn: Turn | None = None
@@ -54,3 +78,4 @@ class CommitRequest:
     pictures: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     dead_letter_reason: str = ""
     charge: Charge | None = None
+    stored: bool = False

@@ -7,6 +7,7 @@ that time forward by the lease, so one score encodes waiting, leased and backing
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
+from dataclasses import replace
 from secrets import token_hex
 from typing import Any
 
@@ -32,6 +33,7 @@ from bot.storage.redis.client import Redis, Script
 
 _ACCEPT, _STOP, _SUPERSEDE, _CLAIM, _HOLD = map(Script, ("accept", "stop", "supersede", "claim", "hold"))
 _RELEASE, _FORGIVE, _COMMIT, _DUE = map(Script, ("release", "forgive", "commit", "due"))
+_GENERATED = Script("generated")
 _post = msgspec.json.Decoder(PostedMessage)
 _json = msgspec.json.Encoder()
 
@@ -183,9 +185,8 @@ class Inbox:
             raise
         if not answer[0]:
             return int(answer[1])
-        conversation, token, attempt, post, stop, erasures, event, waited, more, lost, certain, *turns = (
-            answer
-        )
+        conversation, token, attempt, post, stop, erasures, event, waited, more, *rest = answer
+        lost, certain, failures, unreachable_ms, *turns = rest
         read, places = read_placed(turns)
         return Claim(
             conversation=conversation.decode(),
@@ -200,6 +201,8 @@ class Inbox:
             more_in_ms=more,
             lost=lost,
             certain=bool(certain),
+            failures=failures,
+            unreachable_s=unreachable_ms / 1000,
             turns=read,
             places=places,
         )
@@ -222,11 +225,19 @@ class Inbox:
         return answer.decode()
 
     async def release(
-        self, claim: Claim, delay_s: float, *, counted: bool = True, stalled: bool = False
+        self,
+        claim: Claim,
+        delay_s: float,
+        *,
+        counted: bool = True,
+        stalled: bool = False,
+        post: PostedMessage | None = None,
+        platform: bool = False,
     ) -> None:
         """Return the event to the inbox, due after the delay. Raises LeaseLost.
 
-        Attempts that did not fail because of the event are not `counted`; `stalled` says that it blocked its process.
+        Attempts that did not fail because of the event are not `counted`; `stalled` says that it blocked its
+        process, `platform` that the platform was unavailable (`Claim.failures`). `post` replaces the recorded one.
         """
         answer: int = await self._redis.run(
             _RELEASE,
@@ -239,6 +250,8 @@ class Inbox:
                 keys.WAKEUPS,
                 claim.shard,
                 int(stalled),
+                _json.encode(post) if post is not None else "",
+                int(platform),
             ],
         )
         if answer == 0:
@@ -248,16 +261,54 @@ class Inbox:
         """Record that this process lost its lease but did not crash, so the event is not to blame."""
         await self._redis.run(_FORGIVE, [keys.of("lease", claim.conversation)], [claim.token])
 
+    async def store_reply(self, claim: Claim, request: CommitRequest) -> None:
+        """Store a turn with a finished reply before it is delivered; later claims return it. Raises LeaseLost.
+
+        Idempotent under one claim. Then commit the same request with `stored`.
+        """
+        conversation, turn, charge = claim.conversation, request.turn, request.charge
+        if turn is None:
+            raise ValueError("a reply is stored with its turn")
+        user = turn.received.user
+        names = [
+            keys.of("lease", conversation),
+            keys.of("turns", conversation),
+            keys.pending_charges(claim.shard),
+            keys.talks(claim.shard, user.tenant, user.id),
+            keys.of("sent", conversation, turn.id),
+            *(keys.of("picture", conversation, ref) for ref in request.pictures),
+        ]
+        arguments = [
+            claim.token,
+            conversation,
+            _json.encode(turn),
+            *_place(claim, request),
+            self._keep,
+            self._retention_s,
+            keys.TALKS_S,
+            charge.event if charge else "",
+            _json.encode(charge) if charge else "",
+            keys.PENDING_CHARGE_S,
+            request.sent,
+            *request.pictures.values(),
+        ]
+        if await self._redis.run(_GENERATED, names, arguments) == 0:
+            raise LeaseLost(conversation)
+
     async def commit(self, claim: Claim, request: CommitRequest) -> None:
         """End the event with its results, atomically and idempotently. Raises LeaseLost if another worker took over."""
         turn, charge = request.turn, request.charge
+        place, replaced = _place(claim, request)
+        if request.stored:
+            request = replace(request, charge=None, sent=b"", pictures={})
+            place, replaced, charge = place or -1, replaced or (turn.id if turn else ""), None
         arguments = [
             claim.token,
             claim.conversation,
             keys.WAKEUPS,
             claim.shard,
             _json.encode(turn) if turn else "",
-            "" if request.place is None else claim.places[request.place],
+            place,
             self._keep,
             self._retention_s,
             _json.encode(_dead_letter(claim, request.dead_letter_reason))
@@ -269,7 +320,7 @@ class Inbox:
             _json.encode(charge) if charge else "",
             keys.PENDING_CHARGE_S,
             keys.TALKS_S,
-            "" if request.place is None else claim.turns[request.place].id,
+            replaced,
             request.sent,
             *request.pictures.values(),
         ]
@@ -290,6 +341,13 @@ class Inbox:
         """
         async for channel, data in self._redis.subscribe(keys.WAKEUPS, keys.STOPS):
             yield int(data) if channel == keys.WAKEUPS else data
+
+
+def _place(claim: Claim, request: CommitRequest) -> tuple[int | str, str]:
+    """The index in the stored list of the turn to replace, and its id; both are empty for a new turn."""
+    if request.place is None:
+        return "", ""
+    return claim.places[request.place], claim.turns[request.place].id
 
 
 def _commit_keys(claim: Claim, request: CommitRequest) -> list[str]:

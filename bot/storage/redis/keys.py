@@ -79,7 +79,8 @@ KINDS = (
     Kind(
         "lease",
         "hash",
-        "token, ticket, attempt, post, stop, withdrawn, number of erasures, open, lost, certain",
+        "token, ticket, attempt, post, stop, withdrawn, number of erasures, open, lost, certain, generated, "
+        "failures, since",
         "24 h",
     ),
     Kind("turns", "list", "turns, newest last", "retention"),

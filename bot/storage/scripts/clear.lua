@@ -17,7 +17,7 @@ redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 redis.call('ZREM', KEYS[5], ARGV[1])
 if redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('HINCRBY', KEYS[1], 'token', 1)
-  redis.call('HDEL', KEYS[1], 'ticket', 'attempt', 'post', 'stop')
+  redis.call('HDEL', KEYS[1], 'ticket', 'attempt', 'post', 'stop', 'failures', 'since')
   redis.call('HINCRBY', KEYS[1], 'erasures', 1) -- summaries that were started before are dropped
 end
 return answer

@@ -62,7 +62,7 @@ if ARGV[11] ~= '' and redis.call('HINCRBY', KEYS[6], ARGV[11], -1) <= 0 then
 end
 redis.call('HINCRBY', KEYS[1], 'token', 1) -- nothing more can be stored under this lease
 redis.call('HSET', KEYS[1], 'committed', ARGV[1]) -- a repeated commit is recognized
-redis.call('HDEL', KEYS[1], 'attempt', 'post', 'stop', 'withdrawn', 'open', 'lost', 'certain')
+redis.call('HDEL', KEYS[1], 'attempt', 'post', 'stop', 'withdrawn', 'open', 'lost', 'certain', 'generated', 'failures', 'since')
 if redis.call('LLEN', KEYS[3]) == 0 then
   redis.call('ZREM', KEYS[2], ARGV[2])
   if redis.call('EXISTS', KEYS[2]) == 0 then

@@ -111,9 +111,7 @@ async def test_closing_again_changes_nothing(room: FakeAdapter) -> None:
     assert room.slack.calls == calls
 
 
-@pytest.mark.parametrize(
-    "code", ["unknown_method", "channel_type_not_supported", "missing_recipient_team_id"]
-)
+@pytest.mark.parametrize("code", ["unknown_method", "channel_type_not_supported", "restricted_action"])
 async def test_without_native_streams_answers_are_edited(room: FakeAdapter, code: str) -> None:
     """Field note 12."""
     room.slack.fault("chat.startStream", "error", count=99, code=code)
@@ -233,8 +231,8 @@ async def test_ok_false_is_a_failure(room: FakeAdapter) -> None:
     """Field note 09."""
     received = await room.asked()
     post = await room.open(received)
-    room.slack.fault("chat.postMessage", "error", code="is_archived")
-    with pytest.raises(ConfigError, match="is_archived: the channel is archived"):
+    room.slack.fault("chat.postMessage", "error", code="token_revoked")
+    with pytest.raises(ConfigError, match="token_revoked: copy SLACK_BOT_TOKEN again"):
         await room.adapter.close(post, Reply(text="Because."))
     assert room.shown(received) == []
 
@@ -641,10 +639,10 @@ async def test_an_image_is_shared_once_despite_lost_responses(room: FakeAdapter)
     assert room.slack.calls["files.completeUploadExternal"] == 1
 
 
-async def test_an_unreadable_thread_is_platform_unavailable(room: FakeAdapter) -> None:
+async def test_an_unreadable_thread_needs_the_token(room: FakeAdapter) -> None:
     received = await room.asked()
-    room.slack.fault("conversations.replies", "error", count=99, code="thread_not_found")
-    with pytest.raises(PlatformUnavailable, match="thread_not_found"):
+    room.slack.fault("conversations.replies", "error", count=99, code="token_revoked")
+    with pytest.raises(ConfigError, match="token_revoked"):
         await room.open(received, retry=True)
 
 

@@ -20,6 +20,7 @@ from bot.domain.events import FeedbackGiven, MessageDeleted, MessageEdited, Stop
 from bot.domain.turns import Reply
 from tests.adapters.slack.conftest import Engine, FakeAdapter, listening
 from tests.simulators.slack import SlackSimulator
+from tests.support.patience import PATIENCE_S
 
 MENTION = "<@U0BOT> hello"
 SECRET_WORDS = "the king is dead"
@@ -338,6 +339,63 @@ async def test_socket_mode_acknowledges_after_storing() -> None:
             assert "Working on it" in received["text"]
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
+
+
+@pytest.mark.parametrize("reason", ["too_many_websockets", "link_disabled", "something_new"])
+async def test_refused_connections_are_tried_with_pauses(
+    reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Field fault 55: 290 connection requests in 10 s and nothing in the log."""
+    waits: list[tuple[int, str]] = []
+
+    def briefly(failures: int, reason: str) -> float:
+        waits.append((failures, reason))
+        return 0.01
+
+    monkeypatch.setattr(socket_mode, "pause_s", briefly)
+    engine = Engine()
+    async with SlackSimulator() as slack:
+        slack.disconnecting = reason
+        credentials = SlackCredentials(SecretStr(slack.bot_token), None, SecretStr(slack.app_token))
+        async with SlackAdapter(credentials, api_url=slack.api_url) as adapter:
+            receiving = asyncio.create_task(adapter.listen(engine.accept))
+            async with asyncio.timeout(PATIENCE_S):
+                while len(waits) < 5:  # noqa: ASYNC110 - the SDK tells nobody
+                    await asyncio.sleep(0.01)
+            assert slack.calls["apps.connections.open"] <= len(waits) + 1
+            slack.disconnecting = ""
+            await slack.until(lambda: slack.connected)
+            await slack.say(slack.workspace.direct("U0ALICE"), "U0ALICE", "hello")
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
+    assert waits[:5] == [(number, reason) for number in range(1, 6)]
+    assert [event.text for event in engine.received] == ["hello"]
+    (warning,) = [record for record in caplog.records if "Socket Mode" in record.getMessage()]
+    assert warning.levelname == "WARNING"
+    assert reason in warning.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("reason", "within_s", "most"),
+    [
+        ("too_many_websockets", 10, 1),
+        ("too_many_websockets", 60, 3),
+        ("too_many_websockets", 3600, 16),
+        ("link_disabled", 60, 3),
+        ("something_new", 60, 3),
+        ("refresh_requested", 10, 5),
+        ("warning", 10, 5),
+        ("", 10, 5),
+        ("", 60, 7),
+        ("", 3600, 20),
+    ],
+)
+def test_connection_requests_are_few(reason: str, within_s: float, most: int) -> None:
+    """Field fault 55: back-off."""
+    requests, now = 0, 0.0
+    while (now := now + socket_mode.pause_s(requests + 1, reason)) < within_s:
+        requests += 1
+    assert requests <= most
 
 
 async def test_a_secret_or_an_app_token_is_required() -> None:
