@@ -32,7 +32,7 @@ _FEW = 4
 _Item = TypeVar("_Item")
 
 
-class MessageContent(NamedTuple):
+class ActivityContent(NamedTuple):
     """The parts of a message; `addressed` says whether it mentions the bot."""
 
     text: str
@@ -43,7 +43,7 @@ class MessageContent(NamedTuple):
     links: tuple[str, ...]
 
 
-def read_content(activity: Activity) -> MessageContent:
+def read_content(activity: Activity) -> ActivityContent:
     """The content of a message activity.
 
     Its own words come from the text or, where that says less, from the HTML copy: some clients send words,
@@ -66,7 +66,7 @@ def read_content(activity: Activity) -> MessageContent:
         text = text or text_of(as_object(activity.value), "transcription")
     elif "voice" in (activity.value_type or ""):
         unread.append(VOICE)
-    return MessageContent(
+    return ActivityContent(
         text=text,
         addressed=addressed,
         attachments=(*attachments, *_pictures(activity, html, attachments)),

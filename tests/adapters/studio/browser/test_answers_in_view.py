@@ -104,7 +104,11 @@ async def test_a_slow_answer_says_that_it_is_coming(page: Page, whole: Whole) ->
     await page.clock.install()
     await open_playground(page, whole)
     held: list[Route] = []
-    await page.route("**/studio/playground/try", held.append)
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    await page.route("**/studio/playground/try", hold)
     await page.get_by_label("Message", exact=True).fill("anybody there?")
     await page.keyboard.press("Enter")
     await expect(page.locator(".dots")).to_be_visible()
