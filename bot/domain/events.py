@@ -168,11 +168,13 @@ class MessageEdited(BaseEvent, tag="edited"):
     """A person edited an earlier message; `target` is that message's event id.
 
     `parts` are what it consists of now; None if the platform does not say, so that they stay as they were.
+    `regenerate` is true if the person asks for a new answer; otherwise only a changed message gets one.
     """
 
     target: str
     text: str
     parts: MessageParts | None = None
+    regenerate: bool = False
 
 
 class MessageDeleted(BaseEvent, tag="deleted"):

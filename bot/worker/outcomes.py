@@ -126,6 +126,12 @@ def with_edit(received: MessageReceived, edited: MessageEdited) -> MessageReceiv
     )
 
 
+def changes(received: MessageReceived, edited: MessageEdited) -> bool:
+    """Whether an edit needs a new answer: not if only the formatting or a preview has changed."""
+    same = replace(with_edit(received, edited), text=received.text) == received
+    return edited.regenerate or not same or edited.text.split() != received.text.split()
+
+
 def superseded(received: MessageReceived) -> Turn:
     """A question without an answer of its own. It stays in the history, for the answer to the next one."""
     names = ", ".join(attachment.name for attachment in received.attachments)

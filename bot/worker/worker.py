@@ -257,8 +257,8 @@ class Worker:
             await job.commit(CommitRequest())
             return
         before = turns[place]
-        if edited.text.split() == before.received.text.split():
-            await job.commit(CommitRequest())  # only its formatting or a preview has changed
+        if not outcomes.changes(before.received, edited):
+            await job.commit(CommitRequest())
             return
         await self._engine.changed(job.claim.conversation, turns)
         job.post = job.post or before.post
@@ -268,10 +268,7 @@ class Worker:
     async def _answer(
         self, job: Job, received: MessageReceived, turns: tuple[Turn, ...], place: int | None
     ) -> None:
-        """Open a post and answer at the same time; show the progress; close the post; commit.
-
-        `place` is the index, from the end, of the turn to replace.
-        """
+        """Open a post and answer at the same time, then commit. `place` is the turn to replace, from the end."""
         adapter = self._adapter(received.address.conversation)
         opened = asyncio.ensure_future(self._open(job, adapter, received.address))
 

@@ -226,26 +226,6 @@ async def test_attempts_are_counted_apart(harness: Harness) -> None:
     assert len(harness.model.prompts) == 3
 
 
-async def test_a_file_waits_for_the_platform(harness: Harness) -> None:
-    """Field fault 128: what the platform can't give now does not use up the attempts."""
-    harness.adapter = platform = Platform()
-    platform.broken.add("context")
-    tries = 0
-    context = platform.context
-
-    async def counting(*given: object, **more: object) -> object:
-        nonlocal tries
-        tries += 1
-        if tries > 3 * harness.attempts:
-            platform.broken.clear()
-        return await context(*given, **more)  # pyright: ignore[reportArgumentType]
-
-    platform.context = counting  # pyright: ignore[reportAttributeAccessIssue]
-    (turn,) = await harness.answer(received("hello"))
-    assert platform.texts == ["You said: hello"]
-    assert turn.outcome == "answered"
-
-
 async def test_an_apology_waits_for_the_platform(harness: Harness) -> None:
     """Field fault 128: when model and platform fail, the person is told as soon as that is possible."""
     harness.model.script = lambda prompt: [RuntimeError("boom")]

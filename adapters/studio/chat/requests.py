@@ -74,7 +74,7 @@ def edited(conversation: str, body: bytes, user: User) -> Taken:
     correction = parsed(body, _EditRequest)
     text, target = _checked(correction.text), _act(conversation, correction.target, user)
     act = _act(conversation, correction.id, user) | {"address": target["address"]}
-    event = MessageEdited(**act, target=target["id"], text=text)
+    event = MessageEdited(**act, target=target["id"], text=text, regenerate=True)
     return event, QuestionFrame(event=correction.target, at=milliseconds(event.at), text=text)
 
 

@@ -157,14 +157,15 @@ class Inbox:
         """Stop the running answer to the same person in this conversation. Returns whether there was one.
 
         Their earlier waiting questions are marked `superseded`. An edit or deletion stops only the answer to
-        its own message; an edit with an unchanged text stops nothing.
+        its own message; an edit of which only the formatting has changed stops nothing.
         """
         conversation = event.address.conversation
         names = [keys.of("lease", conversation), keys.of("inbox", conversation)]
         user, target = event.user, "" if isinstance(event, MessageReceived) else event.target
         why = str(event.__struct_config__.tag)
         arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS, target, why]
-        arguments += [event.text] if isinstance(event, MessageEdited) else []
+        if isinstance(event, MessageEdited) and event.parts is None and not event.regenerate:
+            arguments.append(event.text)
         return bool(await self._redis.run(_SUPERSEDE, names, arguments))
 
     async def claim(self, shard: int) -> Claim | int:

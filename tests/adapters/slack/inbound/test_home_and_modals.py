@@ -341,24 +341,24 @@ async def test_an_expired_form_is_only_logged(room: FakeAdapter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "what"),
+    ("code", "what", "calls"),
     [
-        ("invalid_auth", "copy SLACK_BOT_TOKEN again"),
-        ("token_revoked", "/slack/install"),
-        ("not_in_channel", "invite the bot"),
-        ("channel_not_found", "invite the bot"),
-        ("missing_scope", "parley check"),
+        ("invalid_auth", "copy SLACK_BOT_TOKEN again", 1),
+        ("token_revoked", "/slack/install", 1),
+        ("not_in_channel", "invite the bot", 2),  # and a direct message
+        ("channel_not_found", "invite the bot", 2),
+        ("missing_scope", "parley check", 1),
     ],
 )
 async def test_a_permanent_refusal_gives_a_hint_without_retry(
-    room: FakeAdapter, code: str, what: str
+    room: FakeAdapter, code: str, what: str, calls: int
 ) -> None:
     received = await room.asked()
     post = await room.open(received)
     room.slack.fault("chat.postMessage", "error", count=99, code=code)
     with pytest.raises(ConfigError, match=what):
         await room.adapter.close(post, Reply(text="Because."))
-    assert room.slack.calls["chat.postMessage"] == 1
+    assert room.slack.calls["chat.postMessage"] == calls
 
 
 # ------------------------------------------------------------------ the simulator's page
