@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from PIL import Image as Pictures
 
 from bot.domain.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed
-from bot.domain.events import Attachment, PostedMessage, QuotedMessage
+from bot.domain.events import Attachment, MessageParts, PostedMessage, QuotedMessage
 from bot.domain.prompts import Image, Prompt, ToolCall, ToolResult
 from bot.domain.turns import Delta, Rating
 from bot.storage.queue.inbox import Claim, Inbox
@@ -81,6 +81,15 @@ async def test_an_unchanged_edit_pays_for_nothing(harness: Harness) -> None:
     turns = await harness.answer(received("old words", event="a"), edited("a", "old  words\n"))
     assert [turn.received.text for turn in turns] == ["old words"]
     assert len(harness.model.prompts) == 1
+
+
+async def test_a_changed_file_or_regenerate_is_answered_again(harness: Harness) -> None:
+    """Field fault 79: the same words with another quote, or asked again on purpose, get a new answer."""
+    quote = QuotedMessage(author="Bob", text="Lunch?", kind="forwarded")
+    other = replace(edited("a", "same words", event="b"), parts=MessageParts(quotes=(quote,)))
+    again = replace(edited("a", "same words", event="c"), regenerate=True)
+    await harness.answer(received("same words", event="a"), other, again)
+    assert ["Lunch?" in prompt.messages[-1].text for prompt in harness.model.prompts] == [False, True, True]
 
 
 async def test_a_message_becomes_a_question_by_an_edit(harness: Harness) -> None:

@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from bot.storage.conversations.votes import Votes
+from bot.storage.redis import keys
 from tests.adapters.studio.conftest import Whole
 from tests.adapters.studio.playground.test_playground import open_playground, say
 
@@ -14,6 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_a_vote_is_given_changed_and_counted_once(page: Page, whole: Whole) -> None:
+    await whole.services.storage.redis.call("DEL", keys.VOTES)
     await open_playground(page, whole)
     ballot = page.get_by_role("group", name="Which answer is better?")
     await expect(ballot).to_be_hidden()
