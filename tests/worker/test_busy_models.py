@@ -73,5 +73,6 @@ async def test_everybody_is_answered_in_order(
     assert [turn.reply.text for turn in turns] == ["fine"] * PEOPLE
     assert sorted(map(int, limited.answered)) == list(range(PEOPLE))
     overtaken = [queue.came.index(request) - place for place, request in enumerate(queue.went)]
-    assert sum(map(abs, overtaken)) / PEOPLE < 3, overtaken
+    # Requests that come to a free deployment within one pause of the queue may pass each other.
+    assert sum(map(abs, overtaken)) / PEOPLE < PEOPLE / 4, overtaken
     assert limited.refused < PEOPLE

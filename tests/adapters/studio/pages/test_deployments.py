@@ -20,7 +20,7 @@ async def test_a_green_test_does_not_hide_a_refusal(page: Page, whole: Whole) ->
         card = page.locator(".versions > li", has_text="Unavailable")
         await expect(card.locator(".alert.warning")).to_contain_text("answered the test")
         await expect(card.locator(".alert.warning")).to_contain_text("the bot doesn’t use it yet")
-        await expect(card.locator(".alert.warning")).to_contain_text("Reload the deployments")
+        await expect(card.locator(".alert.warning")).to_contain_text("cool-down")
         await expect(card.locator(".alert.ok")).to_have_count(0)
     finally:
         candidate.broken = ""
