@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from bot.domain.errors import NotAllowed
 from bot.domain.publications import Assignment, Place
@@ -31,7 +31,7 @@ def channel_id(text: str) -> str:
     if teams := _TEAMS.search(given):
         return teams[0]
     named = given.removeprefix("<").lstrip("#").partition("|")[0].rstrip(">")
-    parts = urlsplit(given).path.split("/") if "://" in given else [named]
+    parts = given.partition("?")[0].split("/") if "://" in given else [named]
     found = [part for part in parts if _SLACK.fullmatch(part)]
     if not found:
         raise NotAllowed(f"“{text.strip()[:80]}” is not the id of a channel. {_FIND}")

@@ -129,9 +129,9 @@ async def test_a_confirmation_survives_a_restart(harness: Harness) -> None:
 
 async def test_a_repeated_attempt_reports_the_first_deletion(harness: Harness) -> None:
     """Field fault 81: if a worker crashes after deleting, the next one gives the same reply."""
-    harness.adapter.broken.add("close")
+    answering, harness.model.script = harness.model.script, lambda prompt: [RuntimeError("boom")]
     await harness.answer(received("mine", event="a"))
-    harness.adapter.broken.clear()
+    harness.model.script = answering
     await harness.answer(received("mine", event="a2"), received("forget me", event="b"))
     before = await harness.personal_data.confirm_forget(ADA, "c", CONVERSATION)
     await harness.answer(received("later", event="d"))

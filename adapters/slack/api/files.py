@@ -159,7 +159,10 @@ def _too_large(name: str) -> TooLong:
 
 
 def _trusted(url: str, api_url: str) -> bool:
-    there, api = urlsplit(url), urlsplit(api_url)
+    try:
+        there, api = urlsplit(url), urlsplit(api_url)
+    except ValueError:
+        return False
     if (there.scheme, there.netloc) == (api.scheme, api.netloc):
         return True
     host = there.hostname or ""
