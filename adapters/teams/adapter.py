@@ -37,7 +37,7 @@ from adapters.teams.inbound.http import WebhookHandler
 from adapters.teams.inbound.jwt_auth import JwtAuthentication
 from adapters.teams.inbound.settings import SettingsDialogs
 from bot.domain.adapter import STREAMED, Accept, SelfService
-from bot.domain.errors import ConfigError, PlatformUnavailable
+from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
 from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage
 from bot.domain.turns import CheckResult, Reply
 
@@ -293,9 +293,15 @@ class TeamsAdapter:
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
         """Earlier messages of the conversation, if an owner allows the bot to read them; see `GraphHistory`.
 
-        Raises NotAllowed, PlatformUnavailable.
+        Raises NotAllowed, PlatformUnavailable. In a group chat, nobody expects the bot to know what it was not told, so
+        without permission there are no earlier messages, unless they are asked for (`include_channel`).
         """
-        return await self._history.before(address.data)
+        try:
+            return await self._history.before(address.data)
+        except NotAllowed:
+            if include_channel or address.data["kind"] != "groupChat":
+                raise
+            return ()
 
     async def linked(self, address: Address, link: str) -> tuple[QuotedMessage, ...]:
         """The message or thread that a link names, if the asker and an owner allow it; see `GraphHistory`.

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Page, Route, render
 from adapters.studio.web.charts import steps
 from bot.domain.events import now
@@ -44,7 +45,7 @@ class DeploymentsPage(Page):
 
     async def _wake(self, request: web.Request) -> web.Response:
         """End the cool-down of a deployment, in all processes."""
-        await self._gateway.wake(str((await request.post()).get("name", "")))
+        await self._gateway.wake((await form_of(request)).get("name", ""))
         raise web.HTTPSeeOther(self.path)
 
     async def _page(self, request: web.Request, probes: object) -> web.Response:
