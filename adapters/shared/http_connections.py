@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 
 from adapters.shared.client_address import Handler, TrustedProxies, is_loopback, network_of
 from bot.domain import telemetry
@@ -250,5 +250,8 @@ class ConnectionPool:
         connection.begin(request)
         try:
             return await handler(request)
+        except ClientConnectionResetError:
+            log.debug("a client closed its connection before it was answered")
+            return web.Response(status=499)  # nobody reads it
         finally:
             connection.end()

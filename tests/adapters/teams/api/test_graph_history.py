@@ -106,8 +106,9 @@ async def test_an_app_without_authentication_reads_nothing() -> None:
     async with rigged(authenticate=False) as local:
         received = await local.asked(GROUP, mention=True)
         with pytest.raises(NotAllowed) as refused:
-            await local.adapter.context(received.address)
+            await local.adapter.context(received.address, include_channel=True)
         assert str(refused.value) == UNREADABLE
+        assert await local.adapter.context(received.address) == (), "nobody asked for the earlier messages"
 
 
 async def test_an_outage_of_graph_is_no_refusal(allowed: Rig) -> None:
