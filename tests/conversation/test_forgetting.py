@@ -129,7 +129,8 @@ async def test_a_confirmation_survives_a_restart(harness: Harness) -> None:
 
 async def test_a_repeated_attempt_reports_the_first_deletion(harness: Harness) -> None:
     """Field fault 81: if a worker crashes after deleting, the next one gives the same reply."""
-    answering, harness.model.script = harness.model.script, lambda prompt: [RuntimeError("boom")]
+    answering = harness.model.script
+    harness.model.script = lambda prompt: [RuntimeError("boom")]
     await harness.answer(received("mine", event="a"))
     harness.model.script = answering
     await harness.answer(received("mine", event="a2"), received("forget me", event="b"))
