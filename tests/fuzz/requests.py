@@ -95,6 +95,8 @@ class Maker:
     cookie: str
     signing_secret: str
     service_url: str
+    response_url: str
+    """Of the simulated Slack; the recorded ones would be called in the real one."""
 
     def __post_init__(self) -> None:
         self._slack, self._teams = recorded("slack"), recorded("teams")
@@ -158,7 +160,10 @@ class Maker:
     def slack(self, random: Random, changes: int | None = None) -> tuple[str, bytes]:
         """A payload of Slack's, in the form in which Slack sends its kind."""
         changes = random.randrange(5) if changes is None else changes
-        payload = values.mutated(random.choice(self._slack), random, changes)
+        payload = random.choice(self._slack)
+        if "response_url" in payload:
+            payload = {**payload, "response_url": self.response_url}
+        payload = values.mutated(payload, random, changes)
         _renew(payload, random)
         if "command" in payload:
             return FORM, form(payload, random)

@@ -22,6 +22,7 @@ from tests.simulators.slack import SlackSimulator
 from tests.simulators.teams import TeamsSimulator
 
 PATIENCE_S = 100.0
+DELIVERY_S = 0.5
 TOKEN = "the operator's token"
 ANSWER_BYTES = 64 * 1024 * 1024
 
@@ -44,7 +45,8 @@ class Complaints(logging.Handler):
 
     def on_loop(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """The loop's exception handler."""
-        self.heard.append(f"{context.get('message')}: {context.get('exception')!r}")
+        of = context.get("future") or context.get("task") or context.get("handle")
+        self.heard.append(f"{context.get('message')}: {context.get('exception')!r} {of!r}")
 
 
 @asynccontextmanager
@@ -157,13 +159,20 @@ async def running(folder: Path, *, worker: bool = False) -> AsyncGenerator[Targe
         services = await stack.enter_async_context(open_services(settings, folder=folder))
         adapters = [await stack.enter_async_context(one) for one in find_adapters(services)]
         if worker:
+            # Addresses that a mutation made up can't be reached, and would be tried for hours.
+            stack.enter_context(patch("bot.worker.delivery.DELIVERY_S", DELIVERY_S))
             await stack.enter_async_context(_working(services, adapters))
         app = web_app(services, adapters)
         port = await stack.enter_async_context(serving(app, "127.0.0.1", 0, TrustedProxies(["127.0.0.1"])))
         listeners = [asyncio.create_task(adapter.listen(services.intake.accept)) for adapter in adapters]
         stack.push_async_callback(_ended, listeners)
         maker = Maker(
-            routes_of(app), f"127.0.0.1:{port}", await _sign_in(port), slack.signing_secret, teams.service_url
+            routes_of(app),
+            f"127.0.0.1:{port}",
+            await _sign_in(port),
+            slack.signing_secret,
+            teams.service_url,
+            f"{slack.workspace.origin}/response/unknown",
         )
         yield Target(services, port, maker, slack, teams)
 

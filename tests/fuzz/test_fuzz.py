@@ -21,7 +21,7 @@ from tests.fuzz.target import EXPECTED, Complaints, Target, listening, running
 pytestmark = [
     pytest.mark.fuzz,
     pytest.mark.no_cover,  # it would take twice as long, and what is covered has tests of its own
-    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.asyncio(loop_scope="module"),  # a loop of its own: others leave tasks behind on theirs
     pytest.mark.timeout(900),
 ]
 
@@ -36,7 +36,7 @@ class Heard:
     complaints: Complaints
 
 
-@pytest_asyncio.fixture(loop_scope="session", scope="session")
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def heard(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Heard]:
     async with listening() as complaints, running(tmp_path_factory.mktemp("fuzz")) as target:
         yield Heard(target, complaints)

@@ -38,6 +38,8 @@ _REWRITTEN = re.compile(r"\n {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<[a-z/!?]
 """Text without any of these is not parsed. Each alternative begins with a certain character, which is found quickly."""
 _EXTENDS = re.compile(r"<[a-z/!?]|```|~~~", re.I)
 """What may go on to the end of the text that is parsed with it: HTML, and code that the parser does not see end."""
+_HEADING = re.compile(r"#{1,6} +([\w ,.;:?()/%'\"]*\w)\n\n")
+"""A heading of plain words, which becomes bold without being parsed."""
 _BATCH = 200
 """Blocks that are parsed together."""
 _MAX_UNFINISHED = 200
@@ -191,6 +193,8 @@ def _batches(text: str) -> Iterator[tuple[list[str], list[str]]]:
     lines: list[str] = []
     apart, changed = True, True
     for block in map(with_line_breaks, blocks(text)):
+        if heading := _HEADING.fullmatch(block):
+            block = f"{_bold(heading[1])}\n\n"
         before, changed = changed, _REWRITTEN.search(f"\n{block}") is not None
         extends = changed and _EXTENDS.search(block)
         breaks = len(block) - len(block.rstrip("\n"))
