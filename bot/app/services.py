@@ -258,10 +258,9 @@ def _retention_s(settings: Settings) -> int:
 
 async def _redis(settings: Settings, folder: Path | None, stack: AsyncExitStack) -> Redis:
     if settings.redis_url is None or folder is not None:
-        url = await stack.enter_async_context(embedded(folder or settings.parley_data_dir))
+        redis = Redis(await stack.enter_async_context(embedded(folder or settings.parley_data_dir)))
     else:
-        url = settings.redis_url.get_secret_value()
-    redis = Redis(url)
+        redis = Redis(settings.redis_url.get_secret_value(), replicas=settings.parley_redis_replicas)
     stack.push_async_callback(redis.close)
     return redis
 

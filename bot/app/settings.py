@@ -87,6 +87,7 @@ class Settings(BaseSettings):
 
     # --- storage, network, studio
     redis_url: SecretStr | None = None
+    parley_redis_replicas: Annotated[int, Field(ge=0, le=5)] = 0
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 3978
     parley_worker_port: Annotated[int | None, Field(ge=0, le=65535)] = None

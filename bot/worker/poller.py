@@ -26,9 +26,10 @@ class _Outage:
         self._what = what
         self._down = False
 
-    def failed(self, error: StateUnavailable) -> None:
+    def failed(self, error: Exception) -> None:
         if not self._down:
-            log.warning("%s is interrupted: %s", self._what, error)
+            unexpected = None if isinstance(error, StateUnavailable) else error
+            log.warning("%s is interrupted: %s", self._what, error, exc_info=unexpected)
         self._down = True
 
     def succeeded(self) -> None:
@@ -55,12 +56,13 @@ class Poller:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._listening = _Outage("Listening for wake-ups")
         self._claiming = _Outage("Claiming")
+        self._sweeping = _Outage("Looking for what is due")
         self._to_release: list[Claim] = []
         self._resumed = asyncio.Event()
         self._resumed.set()
 
     async def run(self, until: asyncio.Event) -> None:
-        """Claim until the event is set. Retries while Redis is unavailable; re-raises any other error."""
+        """Claim until the event is set. Retries while Redis is unavailable, and after any other error."""
         watching: list[asyncio.Task[object]] = [
             asyncio.create_task(work()) for work in (until.wait, self._listen, self._sweep)
         ]
@@ -131,7 +133,7 @@ class Poller:
                     else:  # wake-ups from before the subscription were lost
                         for shard in range(keys.SHARDS):
                             self.look(shard)
-            except StateUnavailable as error:
+            except Exception as error:
                 self._listening.failed(error)
             await asyncio.sleep(0.5)
 
@@ -141,8 +143,10 @@ class Poller:
             try:
                 await self._release_claims()
                 firsts = await self._inbox.due()
-            except StateUnavailable:
+            except Exception as error:
+                self._sweeping.failed(error)
                 continue
+            self._sweeping.succeeded()
             for shard, due_in_ms in enumerate(firsts):
                 if due_in_ms >= 0:
                     self._look_in(shard, due_in_ms)
@@ -186,6 +190,9 @@ class Poller:
             self._claiming.failed(error)
             self.look(shard)
             await asyncio.sleep(0.5)
+            return None
+        except Exception as error:  # the sweep looks at this shard again; the others go on
+            self._claiming.failed(error)
             return None
         self._claiming.succeeded()
         more_in_ms = claim.more_in_ms if isinstance(claim, Claim) else claim

@@ -2,7 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -316,6 +317,28 @@ async def test_an_event_that_always_fails_is_dead_lettered(harness: Harness) -> 
     assert "boom" not in harness.adapter.texts[0]
     (record,) = await harness.redis.call("LRANGE", keys.dead_letters(keys.shard_of(CONVERSATION)), 0, -1)
     assert b"boom" in record
+
+
+async def test_no_unexpected_error_ends_the_claiming(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 126: not even one that nobody has thought of."""
+    errors = {name: [AttributeError("of the driver")] * 2 for name in ("claim", "wakeups")}
+    whole: dict[str, Any] = {name: getattr(Inbox, name) for name in errors}
+
+    def failing(name: str) -> Callable[..., object]:
+        def called(*args: Any) -> object:
+            if errors[name]:
+                raise errors[name].pop()
+            return whole[name](*args)
+
+        return called
+
+    for name in errors:
+        monkeypatch.setattr(Inbox, name, failing(name))
+    (turn,) = await harness.answer(received())
+    assert turn.outcome == "answered"
+    assert not errors["claim"]
 
 
 async def test_a_configuration_error_is_not_retried(harness: Harness) -> None:

@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from bot.storage.redis import keys
-from bot.storage.redis.client import Redis
+from bot.storage.redis.client import BLOCK_S, Redis
 
 _FRAMES = 500
-_BLOCK_MS = 20_000
 
 
 class EventStream:
@@ -30,7 +29,7 @@ class EventStream:
         name, last = keys.of("feed", channel), after or "0"
         while True:
             answer: list[Any] | None = await self._redis.wait(
-                "XREAD", "BLOCK", _BLOCK_MS, "STREAMS", name, last
+                "XREAD", "BLOCK", int(BLOCK_S * 1000), "STREAMS", name, last
             )
             for _, entries in answer or ():
                 for entry, fields in entries:

@@ -73,7 +73,7 @@ class Inbox:
     async def elsewhere(self) -> AsyncGenerator["Inbox"]:
         """The same inbox for another event loop, with its own connection."""
         inbox = copy(self)
-        inbox._redis = Redis(self._redis.url)
+        inbox._redis = Redis(self._redis.url, replicas=self._redis.replicas)
         try:
             yield inbox
         finally:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from hashlib import sha1
@@ -10,7 +11,14 @@ from importlib.resources import files
 from typing import Any, TypeAlias, cast
 
 from redis.asyncio.cluster import PipelineCommand, RedisCluster
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    MovedError,
+    NoScriptError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 
 from bot.domain.errors import StateUnavailable
 from bot.domain.turns import CheckResult
@@ -27,6 +35,16 @@ _PASSING = re.compile(
 )
 """Error codes of temporary states of the server, unlike errors in a script. Redis 6.2 wraps the codes in the
 script's own text."""
+
+
+_CONFIRM_MS = 1000
+"""How long replicas may take to confirm a write. Slack waits 3 s for the response to an event."""
+
+_PING_S = 10.0
+"""A subscription that is silent for so long is tested; if nothing comes for as long again, it is broken."""
+
+BLOCK_S = 20.0
+"""The longest time for which a command may block."""
 
 
 def literal(text: str) -> str:
@@ -54,44 +72,92 @@ def mapped() -> Generator[None]:
         raise
     except (RedisError, RedisClusterException, OSError) as error:
         raise StateUnavailable(f"Redis is unavailable: {error}") from error
-    except RuntimeError as error:
-        # uvloop's error for a connection that broke just before a write.
-        if "handler is closed" not in str(error):
+    except Exception as error:
+        if not _of_driver(error):
             raise
-        raise StateUnavailable(f"Redis is unavailable: {error}") from error
+        raise StateUnavailable(f"Redis is unavailable: {type(error).__name__}: {error}") from error
+
+
+def _of_driver(error: Exception) -> bool:
+    """Whether an error came out of the driver: it lets some escape if a connection ends while it is being used, such
+    as AttributeError from a writer that is gone, and uvloop's RuntimeError for a handler that is closed.
+    """
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(str(frame.f_globals.get("__name__")).startswith("redis.") for frame, _ in frames)
 
 
 class Redis:
     """One server, a cluster, or a master behind sentinels (`bot.storage.redis.urls`).
 
     At most `connections` commands run at once, per node of a cluster; others wait. Commands without a response
-    within `timeout_s` seconds raise StateUnavailable.
+    within `timeout_s` seconds raise StateUnavailable. Scripts that run only count once so many `replicas` have
+    confirmed what they wrote, so that no failover loses it.
     """
 
-    def __init__(self, url: str, *, connections: int = 64, timeout_s: float = urls.TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str, *, connections: int = 64, timeout_s: float = urls.TIMEOUT_S, replicas: int = 0
+    ) -> None:
         self.url = url
+        self.replicas = replicas
         self._free = asyncio.Semaphore(connections)
         # Spare connections for the cluster client's own commands.
         self._client = urls.connect(
             url, connections=connections + 8, timeout_s=timeout_s, connect_timeout_s=timeout_s
         )
         # Separate connections for blocking reads, so that they don't starve turns.
-        self._waiting = urls.connect(url, connections=1024, timeout_s=None, connect_timeout_s=timeout_s)
+        self._waiting = urls.connect(
+            url, connections=1024, timeout_s=BLOCK_S + timeout_s, connect_timeout_s=timeout_s
+        )
 
     async def close(self) -> None:
         await urls.close(self._client)
         await urls.close(self._waiting)
 
     async def run(self, script: Script, keys: Sequence[Key], args: Sequence[Argument]) -> Any:
-        """Run a script in one round trip. Raises StateUnavailable."""
+        """Run a script in one round trip. Raises StateUnavailable, also if replicas don't confirm what it wrote."""
+        execute = self._confirmed if self.replicas else self._client.execute_command
         with mapped():
             async with self._free:
                 try:
-                    return await self._client.execute_command(
-                        "EVALSHA", script.digest, len(keys), *keys, *args
-                    )
+                    return await execute("EVALSHA", script.digest, len(keys), *keys, *args)
                 except NoScriptError:
-                    return await self._client.execute_command("EVAL", script.body, len(keys), *keys, *args)
+                    return await execute("EVAL", script.body, len(keys), *keys, *args)
+
+    async def _confirmed(self, *command: Argument) -> Any:
+        """Run a script, and WAIT for replicas on the same connection, because WAIT looks at the writes of its own."""
+        wait = ("WAIT", self.replicas, _CONFIRM_MS)
+        if isinstance(self._client, RedisCluster):
+            result, confirmed = await self._on_node(command, wait)
+        else:
+            pipe = self._client.pipeline(transaction=False)
+            pipe.execute_command(*command).execute_command(*wait)
+            result, confirmed = await pipe.execute(raise_on_error=False)
+        for answer in (result, confirmed):
+            if isinstance(answer, Exception):
+                raise answer
+        if confirmed < self.replicas:
+            await self._find_master()
+            words = f"{confirmed} replicas confirmed a write, {self.replicas} should (PARLEY_REDIS_REPLICAS)"
+            raise StateUnavailable(f"Redis does not keep writes safely: {words}")
+        return result
+
+    async def _on_node(self, *commands: Sequence[Argument]) -> list[Any]:
+        """The results, or errors, of commands on the node of the first one's key, in one round trip."""
+        await self._client.initialize()
+        key = commands[0][3]
+        for last in (False, True):
+            node: Any = self._client.get_node_from_key(key)
+            sent = [PipelineCommand(number, *command) for number, command in enumerate(commands)]
+            await node.execute_pipeline(sent)
+            if last or not isinstance(sent[0].result, MovedError | AskError):
+                break
+            await self._client.execute_command("EXISTS", key)  # follows the key, and remembers where it is
+        return [one.result for one in sent]
+
+    async def _find_master(self) -> None:
+        """Close idle connections, so that the next ones ask the sentinels again: this master may be a former one."""
+        if not isinstance(self._client, RedisCluster):
+            await self._client.connection_pool.disconnect(inuse_connections=False)
 
     async def each(self, script: Script, keys: Sequence[str]) -> list[Any]:
         """Run a script that returns a result per key, over keys of any slots, in one round trip.
@@ -159,16 +225,20 @@ class Redis:
     async def subscribe(self, *channels: str) -> AsyncGenerator[tuple[str, str]]:
         """Published messages as (channel, text); the first item, ("", ""), says that the subscription has started.
 
-        Raises StateUnavailable if the connection breaks.
+        Raises StateUnavailable if the connection breaks, or if nothing comes through it any more.
         """
         async with aclosing(await self._listener(channels)) as listener:
             yield "", ""
+            tested = False
             while True:
                 with mapped():
-                    message: dict[str, Any] | None = await listener.get_message(
-                        ignore_subscribe_messages=True, timeout=None
-                    )
-                if message is not None:
+                    message: dict[str, Any] | None = await listener.get_message(timeout=_PING_S)
+                    if message is None and not tested:
+                        await listener.ping()
+                if message is None and tested:
+                    raise StateUnavailable("Redis is unavailable: it does not answer a subscription")
+                tested = message is None
+                if message is not None and message["type"] == "message":
                     yield message["channel"].decode(), message["data"].decode()
 
     async def _listener(self, channels: Sequence[str]) -> Any:
@@ -193,7 +263,7 @@ class Redis:
     async def risks(self) -> list[CheckResult]:
         """Warnings about settings that can lose acknowledged data: eviction, persistence. Never raises."""
         try:
-            return _risks(await self.info())
+            return _risks(await self.info(), self.replicas)
         except StateUnavailable as error:
             words = f"{error}. Waiting until it is available."
             return [CheckResult(level="warning", subject="redis", words=words)]
@@ -208,11 +278,14 @@ class Redis:
         version = min((str(item.get("redis_version", "0.0")) for item in servers_info), key=_numbers)
         if _numbers(version) < BASELINE:
             words = f"version {version} is too old; Parley requires {BASELINE[0]}.{BASELINE[1]} or newer"
-            return [CheckResult(level="error", subject="redis", words=words), *_risks(servers_info)]
+            return [
+                CheckResult(level="error", subject="redis", words=words),
+                *_risks(servers_info, self.replicas),
+            ]
         nodes = f", a cluster of {len(servers_info)}" if isinstance(self._client, RedisCluster) else ""
         return [
             CheckResult(level="ok", subject="redis", words=f"version {version} answers{nodes}"),
-            *_risks(servers_info),
+            *_risks(servers_info, self.replicas),
         ]
 
     async def info(self) -> list[dict[str, Any]]:
@@ -240,10 +313,9 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")[:2]))
 
 
-def _risks(servers: Sequence[dict[str, Any]]) -> list[CheckResult]:
-    words = dict.fromkeys(
-        text for info in servers for text in _risks_of(info)
-    )  # several nodes may say the same
+def _risks(servers: Sequence[dict[str, Any]], replicas: int) -> list[CheckResult]:
+    found = (text for info in servers for text in (*_risks_of(info), *_failover_risks(info, replicas)))
+    words = dict.fromkeys(found)  # several nodes may say the same
     return [CheckResult(level="warning", subject="redis", words=text) for text in words]
 
 
@@ -262,4 +334,20 @@ def _risks_of(info: dict[str, Any]) -> Iterator[str]:
         yield (
             f"appendfsync is {sync}: a crash of the server or its machine can lose {lost} of "
             "acknowledged messages. Set it to always."
+        )
+
+
+def _failover_risks(info: dict[str, Any], replicas: int) -> Iterator[str]:
+    connected = int(info.get("connected_slaves") or 0)
+    if replicas > connected:
+        yield (
+            f"PARLEY_REDIS_REPLICAS is {replicas}, but {connected} replicas are connected: no message can be accepted. "
+            "Connect more replicas, or lower the setting."
+        )
+    elif (
+        connected and not replicas and "min_slaves_good_slaves" not in info
+    ):  # is only there with the setting
+        yield (
+            "There are replicas, but writes do not wait for them: a failover can lose acknowledged messages. Set "
+            "PARLEY_REDIS_REPLICAS to 1."
         )
