@@ -380,10 +380,22 @@ async def examples_of_a_pool(harness: Harness, text: str) -> Then:
     return None
 
 
+@pytest.mark.parametrize("redis_url", ["server"], indirect=True)
 @pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
 @pytest.mark.parametrize("name", SITUATIONS)
 async def test_nothing_that_a_person_wrote_stays(harness: Harness, name: str, text: str) -> None:
     """Field fault 94: A canary string is nowhere in Redis after `forget`, whoever quoted it."""
+    await leaves_nothing(harness, name, text)
+
+
+@pytest.mark.parametrize("redis_url", ["cluster"], indirect=True)
+@pytest.mark.parametrize("name", SITUATIONS)
+async def test_nothing_stays_in_a_cluster(harness: Harness, name: str) -> None:
+    """Field fault 94: nor on any node. One text is enough: how it is written is no matter of where it is."""
+    await leaves_nothing(harness, name, TEXTS["a passage"])
+
+
+async def leaves_nothing(harness: Harness, name: str, text: str) -> None:
     then = await SITUATIONS[name](harness, text)
     assert await traces(harness.redis, text, harness.secret)
     await asyncio.gather(harness.personal_data.forget(ADA, "test:forget"), *([then()] if then else []))
