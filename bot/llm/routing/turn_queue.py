@@ -16,7 +16,16 @@ _MOST_TIMES = 500
 _FASTER, _SLOWER = 0.97, 1.15
 
 _FEW = 3
-"""Fewer answers say nothing about the rate: then a tenth of the cool-down is taken as the interval."""
+"""Fewer recent answers say nothing about the rate: then a tenth of the cool-down is taken as the interval."""
+
+_RECENT_S = 60.0
+"""Older answers say nothing about the rate, because limits are per minute."""
+
+_LONGEST_INTERVAL_S = 60.0
+"""The interval of the lowest limit, one request per minute."""
+
+_LONGEST_WAIT_S = 300.0
+"""Nobody waits longer before the deployment is tried again; the same as in queue.lua."""
 
 
 class WaitingRequest(NamedTuple):
@@ -38,10 +47,10 @@ class ObservedRate:
         self._answered.append(now)
 
     def interval_s(self, now: float, told_s: float) -> float:
-        """Seconds between requests if the deployment asks to wait for `told_s` now. Begins anew."""
-        times = list(self._answered)
+        """Seconds between requests if the deployment asks to wait for `told_s` now; at most that. Begins anew."""
+        times = [at for at in self._answered if at > now - _RECENT_S]
         self._answered.clear()
-        return (now + told_s - times[0]) / len(times) if len(times) >= _FEW else told_s / 10
+        return min(told_s, (now + told_s - times[0]) / len(times)) if len(times) >= _FEW else told_s / 10
 
 
 class TurnQueue:
@@ -66,6 +75,7 @@ class TurnQueue:
             self._interval_s = max(self._interval_s, observed_s) * _SLOWER
         elif observed_s:
             self._interval_s = min(self._interval_s or observed_s, observed_s)
+        self._interval_s = min(self._interval_s, _LONGEST_INTERVAL_S)
         arrived, _ = self._waiting.get(
             request.name, (-math.inf if request.again else now - request.age_s, 0.0)
         )
@@ -74,7 +84,7 @@ class TurnQueue:
         if len(self._waiting) == 1:
             first = max(first, now)
         before = sum(times[0] < arrived for times in self._waiting.values())
-        wait_s = max(0.0, first + before * self._interval_s - now, till - now)
+        wait_s = min(_LONGEST_WAIT_S, max(0.0, first + before * self._interval_s - now, till - now))
         if wait_s <= longest_s:
             del self._waiting[request.name]
             first += self._interval_s
@@ -87,7 +97,7 @@ class TurnQueue:
 
     def free_s(self, now: float) -> float:
         """Seconds until a request may come that has not waited."""
-        return max(0.0, self._tail - now)
+        return min(_LONGEST_WAIT_S, max(0.0, self._tail - now))
 
     def occupied(self, until: float) -> None:
         """Record that requests of other processes wait until then."""

@@ -33,7 +33,7 @@ for n = 1, candidates do
     rest = 60000
     redis.call('HSET', KEYS[2 * n - 1], 'until', now + rest)
   end
-  local wait, full = math.max(rest, tonumber(kept[4] or 0) - now), {}
+  local wait, full = math.max(rest, math.min(tonumber(kept[4] or 0) - now, 300000)), {}
   local queued = wait > rest
   for kind = 1, 2 do
     full[kind] = math.max(now, tonumber(kept[kind + 1] or 0))

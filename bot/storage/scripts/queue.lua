@@ -5,8 +5,8 @@
 --       their arrival; the same by when they are expected again)
 -- ARGV  request, ms since its arrival, cool-down ms that it was just told (0: none), interval ms that was observed (0:
 --       unknown), 1 if it had had its turn when it was refused, longest wait ms, life of the keys ms
--- Returns ms until its turn; if that is at most the longest wait, the turn is taken. Requests that are 15 s late are
--- forgotten.
+-- Returns ms until its turn, at most five minutes; if that is at most the longest wait, the turn is taken. Requests that
+-- are 15 s late are forgotten. The interval is at most that of the lowest limit, one request per minute.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 local hash, queue, expected, request = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
@@ -19,12 +19,13 @@ end
 local kept = redis.call('HMGET', hash, 'until', 'interval', 'first')
 local till = math.max(now + told, math.min(tonumber(kept[1] or 0), now + 300000))
 local interval = tonumber(kept[2] or 0)
-local due = tonumber(kept[3] or 0) - (again and interval or 0) -- a turn that was refused was not used
+local due = math.min(tonumber(kept[3] or 0), now + 300000) - (again and interval or 0) -- a turn that was refused was not used
 if again and told > 0 then
   interval = math.max(interval, observed) * 1.15
 elseif observed > 0 then
   interval = interval > 0 and math.min(interval, observed) or observed
 end
+interval = math.min(interval, 60000)
 
 redis.call('ZADD', queue, 'NX', again and 0 or now - ARGV[2], request) -- who was refused in its turn is first
 -- turns that nobody took in the last two seconds are still due
@@ -33,6 +34,7 @@ if redis.call('ZCARD', queue) == 1 then
   first = math.max(first, now)
 end
 local wait = math.max(0, first + redis.call('ZRANK', queue, request) * interval - now, till - now)
+wait = math.min(wait, 300000)
 if wait <= longest then
   redis.call('ZREM', queue, request)
   redis.call('ZREM', expected, request)
@@ -41,7 +43,7 @@ if wait <= longest then
 else
   redis.call('ZADD', expected, now + wait, request)
 end
-local tail = first + redis.call('ZCARD', queue) * interval
+local tail = math.min(first + redis.call('ZCARD', queue) * interval, now + 300000)
 redis.call('HSET', hash, 'until', till, 'interval', interval, 'first', first, 'tail', tail)
 for _, key in ipairs(KEYS) do
   redis.call('PEXPIRE', key, ARGV[7])

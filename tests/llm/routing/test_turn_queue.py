@@ -71,6 +71,31 @@ def test_the_rate_is_seen_from_a_refusal() -> None:
     assert rate.interval_s(101.0, 20.0) == 2, "too little is known"
 
 
+def test_old_answers_say_nothing_about_the_rate() -> None:
+    """Field fault 58: a quiet bot, and one refusal."""
+    rate = ObservedRate()
+    for hour in range(3):
+        rate.answered(hour * 3600.0)
+    assert rate.interval_s(7201.0, 10.0) == 1
+    for n in range(3):
+        rate.answered(8000.0 + 15 * n)
+    assert rate.interval_s(8040.0, 10.0) == 10, "never more than was asked for"
+
+
+def test_no_turn_is_more_than_five_minutes_away() -> None:
+    """Field fault 58: however often turns are refused, and however many wait."""
+    queue, now = TurnQueue(), 0.0
+    queue.wait_s(now, WaitingRequest("first"), 10, 1.0, 1)
+    for n in range(60):
+        now += 11
+        queue.wait_s(now, WaitingRequest(f"r{n}"), 0, 0, 1e9)
+        queue.wait_s(now, WaitingRequest(f"r{n}", 1, again=True), now + 10, 0, 1)
+    waits = [queue.wait_s(now, WaitingRequest(f"n{n}", 60 - n), now + 10, 0, 1) for n in range(60)]
+    assert waits[0] < 200
+    assert max(waits) == 300
+    assert queue.free_s(now) == 300
+
+
 def test_turns_keep_their_order_behind_a_refusal() -> None:
     """Field fault 58: in order of arrival; who was refused in its turn goes first, and all others move behind."""
     queue = TurnQueue()

@@ -76,6 +76,20 @@ async def test_turns_are_in_order_of_arrival(redis: Redis) -> None:
     assert await turn("first") == pytest.approx(22 + 4 * 1.15, abs=0.5), "it moved behind"
 
 
+async def test_no_turn_is_more_than_five_minutes_away(redis: Redis) -> None:
+    """Field fault 58: however often turns are refused, and however many wait."""
+    cooldowns = Cooldowns(redis)
+    for n in range(9):
+        told_s, request = (10.0, (f"r{n}", 1.0, True))
+        await cooldowns.wait_turn("a", request, told_s=told_s, interval_s=9e9, longest_s=1.0)
+    waits = [
+        await cooldowns.wait_turn("a", (f"n{n}", 0.0, False), told_s=0.0, interval_s=0.0, longest_s=1.0)
+        for n in range(2)
+    ]
+    assert waits == [300, 300]
+    assert (await cooldowns.take(["a"], [FREE], 5, {}, {})).wait_s == pytest.approx(300, abs=0.5)
+
+
 async def test_a_cool_down_ends(redis: Redis) -> None:
     cooldowns = Cooldowns(redis)
     await cooldowns.take([], [], 5, {"a": 0.5}, {})
