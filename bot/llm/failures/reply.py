@@ -1,7 +1,8 @@
 """The error of a service in one shape, whatever shape it came in."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
@@ -19,6 +20,13 @@ _MESSAGE = (
 _STATUS = ("statusCode", "status_code", "status", "code", "http_code")
 _WRAPPERS = ("error", "fault", "errors", "errorResponse")
 _CHARACTERS = 4000
+_DEPTH = 20
+"""Deeper parts of an error are dropped."""
+
+_ECHOES = ("input", "ctx", "url")
+"""Fields of validation errors that repeat the request (https://docs.pydantic.dev/latest/errors/errors/)."""
+_ECHO = re.compile(r"input_value=.*|[{,]\s*(['\"])(?:input|ctx)\1\s*:.*", re.DOTALL)
+"""The same in the text of a message. Everything behind it is cut, because a person may have written what ends it."""
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -40,10 +48,17 @@ class ErrorReply(NamedTuple):
 
 
 def reply_of(
-    status: int, body: object, headers: Mapping[str, str] = NO_HEADERS, message: str = ""
+    status: int,
+    body: object,
+    headers: Mapping[str, str] = NO_HEADERS,
+    message: str = "",
+    said: Collection[str] = (),
 ) -> ErrorReply:
-    """An error of any shape. `message` is used if the body has none; `status` 0 is read from the body."""
-    outer = _parsed(body)
+    """An error of any shape, without what it repeats of the request: `said` are its texts. `message` is used if the
+    body has none; `status` 0 is read from the body.
+    """
+    outer = _first(_without_echoes(_loaded(body), said)) or {}
+    body, message = _without_echoes(body, said), _spoken(message, said)
     inner = outer
     for _ in range(3):
         within = next((_first(inner[name]) for name in _WRAPPERS if _first(inner.get(name))), None)
@@ -75,17 +90,41 @@ def record(value: object) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def _parsed(body: object) -> dict[str, Any]:
-    """The body as an object; a list of errors by its first one, text as its JSON if it is some."""
+def _loaded(body: object) -> object:
+    """The body; text as its JSON if it is some."""
     if isinstance(body, str) and body.lstrip()[:1] in ("{", "["):
         try:
-            body = json.loads(body)
+            return json.loads(body)
         except (ValueError, RecursionError):
             return {}
-    return _first(body) or {}
+    return body
+
+
+def _without_echoes(value: object, said: Collection[str], depth: int = 0) -> object:
+    """A value of JSON without what repeats the request, so that nobody's words are taken for the service's."""
+    if isinstance(value, str):
+        return _spoken(value, said)
+    if depth > _DEPTH:
+        return None
+    if isinstance(value, list):
+        return [_without_echoes(item, said, depth + 1) for item in cast("list[object]", value)]
+    if isinstance(value, dict):
+        items = cast("dict[str, object]", value).items()
+        return {name: _without_echoes(item, said, depth + 1) for name, item in items if name not in _ECHOES}
+    return value
+
+
+def _spoken(text: str, said: Collection[str]) -> str:
+    """The service's own words in a text."""
+    text = _ECHO.sub("…", text)
+    for words in said:
+        for spelling in {words, json.dumps(words, ensure_ascii=False)[1:-1], repr(words)[1:-1]}:
+            text = text.replace(spelling, "…")
+    return text
 
 
 def _first(value: object) -> dict[str, Any] | None:
+    """An object; a list of errors by its first one."""
     if isinstance(value, list):
         values = cast("list[object]", value)
         return _first(values[0]) if values else None

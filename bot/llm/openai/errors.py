@@ -1,8 +1,8 @@
 """Maps failures of model calls to Parley's errors, by the table in bot/llm/failures/errors.yaml."""
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 import aiohttp
 import httpx2
@@ -63,6 +63,8 @@ SETTINGS: tuple[type[Exception], ...] = (
 STATUS: tuple[type[Exception], ...] = (openai.APIStatusError,)
 
 _SIGN_IN_REST_S = 60.0
+_SAID_CHARACTERS = 16
+"""Shorter texts of a request may be words of the service, too."""
 _TOO_LONG = "Your message is too long for the model. Please shorten it."
 
 
@@ -76,7 +78,8 @@ class Judgement(NamedTuple):
 
 def judge(error: openai.APIStatusError, sent: Mapping[str, Any], known: Collection[str]) -> Judgement:
     """What a refusal of the request `sent` means; `known` is what the deployment is known to refuse."""
-    reply = reply_of(error.status_code, error.body, error.response.headers, error.message)
+    said = {*_texts([sent.get(name) for name in ("messages", "input", "prompt")])}
+    reply = reply_of(error.status_code, error.body, error.response.headers, error.message, said)
     learnt: list[Lesson] = []
 
     def accepts(row: ErrorRow) -> bool:
@@ -88,6 +91,17 @@ def judge(error: openai.APIStatusError, sent: Mapping[str, Any], known: Collecti
 
     row = row_of(reply, accepts)
     return Judgement(row, reply, learnt[0] if row.learn else None)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The texts in a part of a request."""
+    if isinstance(value, str):
+        if len(value) >= _SAID_CHARACTERS:
+            yield value
+    elif isinstance(value, dict | list):
+        items = cast("dict[str, object]", value).values() if isinstance(value, dict) else value
+        for item in cast("list[object]", items):
+            yield from _texts(item)
 
 
 def mapped(error: Exception, deployment: Deployment) -> BotError:

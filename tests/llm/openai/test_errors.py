@@ -24,7 +24,9 @@ from bot.llm.openai.errors import (
     SETTINGS,
     SIGN_IN,
     STATUS,
+    judge,
     mapped,
+    refusal,
 )
 from bot.llm.protocol import DeploymentBroken, RequestRejected
 
@@ -208,3 +210,42 @@ def test_other_errors_are_shortened_for_the_operator() -> None:
     error = answered(422, {"error": {"code": "x", "message": "y" * 1000}})
     assert isinstance(error, RequestRejected)
     assert len(str(error)) < 500
+
+
+SAYS = (
+    "why was that model deprecated?",
+    "Our old model does not support tools",
+    "Why is max_tokens unsupported?",
+)
+
+
+def echoes(text: str) -> list[Any]:
+    """Errors that repeat a person's words: of pydantic as JSON and as text, of others in a message."""
+    kind = {"type": "string_type", "loc": ["body", "messages", 1], "msg": "Input should be a valid string"}
+    part = [{"type": "text", "text": text}]
+    detail = [{**kind, "input": part, "ctx": {"given": text}, "url": "https://errors.pydantic.dev/2"}]
+    shown = f"Input should be a valid string [type=string_type, input_value={part}, input_type=list]"
+    return [
+        {"detail": detail},
+        {"error": {"message": str(detail), "code": 422}},
+        {"error": {"message": json.dumps({"detail": detail})}},
+        {"error": {"message": f"1 validation error for Message\ncontent\n  {shown}"}},
+        {"error": {"message": f"Invalid message: {text!r}"}},
+        json.dumps({"detail": detail}),
+        str(detail),
+    ]
+
+
+@pytest.mark.parametrize("text", SAYS)
+def test_an_echo_of_the_request_means_nothing(text: str) -> None:
+    """Field faults 61, 67: what a person wrote is not what the service says, and is not logged."""
+    sent = {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
+        "tools": [{}],
+        "max_tokens": 9,
+    }
+    for body in echoes(text):
+        response = httpx2.Response(422, json=body, request=REQUEST)
+        judgement = judge(openai.APIStatusError(f"Error: {body}", response=response, body=body), sent, ())
+        assert (judgement.row.name, judgement.lesson) == ("rejected", None), body
+        assert text not in str(refusal(judgement, DEPLOYMENT))
