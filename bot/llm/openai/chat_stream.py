@@ -45,14 +45,14 @@ class ChatStream:
     """Collects the chunks of one answer: `read` returns text, the rest is complete at the end.
 
     The first chunk may have no choices, and the last one only the usage. Chunks are decoded as documented; one
-    that differs is read field by field, and what can't be read is skipped and counted. `begins_inside`: this
-    model is known to begin with reasoning, without an opening tag.
+    that differs is read field by field, and what can't be read is skipped and counted. `unopened` is as in
+    ReasoningFilter.
     """
 
-    def __init__(self, begins_inside: bool = False, deployment: Deployment | None = None) -> None:
+    def __init__(self, unopened: int = 0, deployment: Deployment | None = None) -> None:
         self._deployment = deployment
         self._events = EventParser()
-        self._reasoning = ReasoningFilter(begins_inside)
+        self._reasoning = ReasoningFilter(unopened)
         self._calls = ToolCallParts()
         self._read_bytes = 0
         self._idle = 0
@@ -109,6 +109,11 @@ class ChatStream:
     def orphaned(self) -> bool:
         """Whether reasoning ended that never began: the model's chat template holds the opening tag."""
         return self._reasoning.orphaned
+
+    @property
+    def unopened(self) -> int:
+        """The number of answers in sequence, with this one, whose reasoning had no opening tag."""
+        return self._reasoning.unopened
 
     def check(self) -> None:
         """Raises ContentFiltered if the content filter ended the answer."""

@@ -81,7 +81,7 @@ class AzureModel:
         self._calls = Transport(deployment, client, http)
         self._limits = limits or Timeouts()
         self._most_inputs = MAX_INPUTS
-        self._begins_inside = False  # its answers begin with reasoning, without an opening tag
+        self._unopened = 0  # its latest answers began with reasoning, without an opening tag
         if deployment.model:  # a deployment name is only a hint
             self._calls.refused.update(self.family.refuses)
 
@@ -115,14 +115,16 @@ class AzureModel:
         response = await self._calls.ask(
             "/chat/completions", lambda refused: chat_body(prompt, self.deployment, refused), first_s
         )
-        answer, empty = ChatStream(self._begins_inside, self.deployment), True
+        unopened, empty = self._unopened, True
+        answer = ChatStream(unopened, self.deployment)
         try:
             async for delta in deltas(self._reads(response, answer, ends_at), answer):
                 empty = (empty or delta.retracts) and not (delta.text or delta.call)
                 yield delta
         finally:
             await response.aclose()
-            self._begins_inside = self._begins_inside or answer.orphaned
+            if answer.unopened != unopened:
+                self._unopened = answer.unopened
         usage = self._usage(answer.counted, answer.model)
         if empty and answer.finish != "content_filter":
             raise EmptyAnswer(_explained(answer, prompt), usage, exhausted=answer.finish == "length")

@@ -23,16 +23,22 @@ _FIRST = frozenset(tag[0] for tag in (*_CLOSED_BY, *_ORPHANS))
 _LONGEST = max(map(len, (*_CLOSED_BY, *_CLOSED_BY.values())))
 _FENCE = "```"
 
+_CERTAIN = 2
+"""After as many answers that began inside reasoning, an incomplete one is taken for reasoning, too."""
+
 
 class ReasoningFilter:
     """Removes reasoning from the text of an answer, whatever the text is split into.
 
     A tag in code stays, because the answer is about it. A tag in the middle of a line only counts if it is
-    closed. `begins_inside`: this model is known to leave out the opening tag. `found` is set by any reasoning;
-    `orphaned` by a closing tag alone: then everything before it, shown or not, was reasoning.
+    closed. `unopened` is the number of answers in sequence, with this one, in which this model left out the opening
+    tag. `found` is set by any reasoning; `orphaned` by a closing tag alone at the beginning of a line: then everything
+    before it, shown or not, was reasoning.
     """
 
-    def __init__(self, begins_inside: bool = False) -> None:
+    def __init__(self, unopened: int = 0) -> None:
+        begins_inside = unopened > 0
+        self.unopened = unopened
         self.found = False
         self.orphaned = False
         self._held: str = ""
@@ -57,11 +63,15 @@ class ReasoningFilter:
 
     def end(self, complete: bool = True) -> str:
         """The rest: a tag that was not completed, or only mentioned. An answer that is `complete` without the
-        closing tag that this model usually writes had no reasoning.
+        closing tag that this model usually writes had no reasoning; and also an incomplete one is given back, unless
+        that is certain.
         """
         rest, self._held = self._held, ""
         if self._closing:
-            if self._mention or (self._guessed and complete):
+            given_back = self._guessed and (complete or self.unopened < _CERTAIN)
+            if self._guessed and complete:
+                self.unopened = 0
+            if self._mention or given_back:
                 return self._mention + rest
             self.found = True
             return ""
@@ -89,11 +99,12 @@ class ReasoningFilter:
             self._held, at = self._held[at:], 0
         self._give(at, given)
         counts = not self._in_code() and (tag in _ANYWHERE or not self._started or tag in _ORPHANS)
-        if not counts or (tag in _ORPHANS and self.found):
+        if not counts or (tag in _ORPHANS and (self.found or self._line.strip())):
             self._give(len(tag), given)
         elif tag in _ORPHANS:
             self._held = self._held[len(tag) :]
             self.found = self.orphaned = True
+            self.unopened += 1
             self._started, self._line, self._fenced, self._strip = False, "", False, True
             given.clear()
         else:
@@ -113,6 +124,7 @@ class ReasoningFilter:
             return False
         self._held = self._held[at + len(self._closing) :]
         self.found = True
+        self.unopened += self._guessed
         self._closing, self._mention, self._guessed = "", "", False
         return True
 

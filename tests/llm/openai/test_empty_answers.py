@@ -11,7 +11,7 @@ from bot.llm.openai.model import AzureModel
 from bot.llm.protocol import EmptyAnswer
 from bot.llm.routing.router import Gateway
 from tests.llm.conftest import KEY, Connect, asks, deployment, heard, text_of
-from tests.llm.openai.stream_shapes import DONE, END, LENGTH, STOP, TEXT, counts, says
+from tests.llm.openai.stream_shapes import DONE, END, HEAD, LENGTH, STOP, TEXT, counts, says
 from tests.simulators.azure import AzureSimulator
 
 
@@ -92,6 +92,35 @@ async def test_a_hidden_opening_tag_is_learnt(azure: AzureSimulator, connect: Co
     sends(azure, "chat", TEXT + END)
     deltas, _ = await heard(model.chat(asks("Hello")))
     assert text_of(deltas) == "Hello, world. \u4e16\u754c", "and an answer without reasoning is whole"
+
+
+async def test_a_mentioned_closing_tag_is_text(azure: AzureSimulator, connect: Connect) -> None:
+    """Field fault 69: it retracts nothing, and the next answer is streamed."""
+    sends(azure, "chat", says("The tag </think> ") + says("ends it.") + END, HEAD + says("world") + END)
+    model: AzureModel = connect()
+    for expected in ("The tag </think> ends it.", "Hello, world"):
+        deltas, error = await heard(model.chat(asks("Hello")))
+        assert (text_of(deltas), error) == (expected, None)
+        assert not any(delta.retracts for delta in deltas)
+
+
+INSIDE = says("Hm, so.") + says("\n</think>\n\n") + TEXT + END
+
+
+@pytest.mark.parametrize("cut", [LENGTH + DONE, b""])
+async def test_a_mistaken_guess_loses_no_text(azure: AzureSimulator, connect: Connect, cut: bytes) -> None:
+    """Field faults 63, 69: one answer is a guess, which the next complete one corrects; two are certain."""
+    sends(azure, "chat", INSIDE, TEXT + cut, TEXT + END, HEAD + cut, INSIDE, INSIDE, TEXT + cut)
+    model: AzureModel = connect()
+    texts: list[str] = []
+    for _ in range(7):
+        deltas, _ = await heard(model.chat(asks("Hello")))
+        text = ""
+        for delta in deltas:
+            text = delta.onto(text)
+        texts.append(text)
+    hello = "Hello, world. \u4e16\u754c"
+    assert texts == [hello, hello, hello, "Hello, ", hello, hello, ""]
 
 
 def test_what_is_skipped_is_counted() -> None:

@@ -239,7 +239,7 @@ def echoes(text: str) -> list[Any]:
 @pytest.mark.parametrize("text", SAYS)
 def test_an_echo_of_the_request_means_nothing(text: str) -> None:
     """Field faults 61, 67: what a person wrote is not what the service says, and is not logged."""
-    sent = {
+    sent: dict[str, Any] = {
         "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
         "tools": [{}],
         "max_tokens": 9,
