@@ -1,13 +1,12 @@
 """Splits the organisation's Markdown files into passages and retrieves the nearest ones for a question."""
 
-import asyncio
 import logging
 from collections.abc import Mapping
-from operator import mul
 from pathlib import Path
 
 from bot.domain.errors import NotAllowed, TemplateError, Unavailable
 from bot.domain.prompts import Embed, Template
+from bot.llm.similarity import similarities
 
 log = logging.getLogger(__name__)
 
@@ -64,14 +63,9 @@ async def retrieve(
     if not passages or not question:
         return ()
     try:
-        question_vector, *vectors = await embed([question, *passages])
+        near = await similarities(question, passages, embed)
     except (Unavailable, NotAllowed) as error:
         log.warning("Template %s is used without passages: %s", template.name, error)
         return ()
-    return await asyncio.to_thread(_nearest, question_vector, vectors, passages)
-
-
-def _nearest(question: list[float], vectors: list[list[float]], passages: list[str]) -> tuple[str, ...]:
-    similarities = [sum(map(mul, question, vector)) for vector in vectors]
-    order = sorted(range(len(passages)), key=lambda n: -similarities[n])
+    order = sorted(range(len(passages)), key=lambda n: -near[n])
     return tuple(passages[n] for n in order[:_NEAREST])

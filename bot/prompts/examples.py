@@ -1,25 +1,14 @@
 """Chooses the few-shot examples for a question: the template's own, then the nearest of its pool."""
 
-import asyncio
-import hashlib
 import logging
-from array import array
-from collections import OrderedDict
 from collections.abc import Sequence
-from operator import mul
 from typing import NamedTuple
 
 from bot.domain.errors import NotAllowed, Unavailable
 from bot.domain.prompts import Embed, Example, Template
+from bot.llm import similarity
 
 log = logging.getLogger(__name__)
-
-
-_MOST_VECTORS = 4096  # 25 MB for single-precision vectors of 1536 numbers
-_BATCH = 128  # Azure takes up to 2048 texts and 300,000 tokens in one request
-
-_vectors: OrderedDict[bytes, "array[float]"] = OrderedDict()
-"""An LRU cache of vectors by the SHA-256 of their text. A process uses one embedding model."""
 
 
 class ChosenExample(NamedTuple):
@@ -66,34 +55,10 @@ async def choose_why(
 async def rank(pool: Sequence[Example], question: str, embed: Embed) -> list[tuple[Example, float]]:
     """The whole pool, nearest first, with the cosine similarity of each question.
 
-    Raises what `embed` raises.
+    Raises what `similarities` raises.
     """
-    (question_vector,) = await embed([question])
-    vectors = await _embedded([example.user for example in pool], len(question_vector), embed)
-    # A thousand vectors take some 10 ms, which is too long for the event loop.
-    similarities = await asyncio.to_thread(_similarities, array("f", question_vector), vectors)
+    similarities = await similarity.similarities(question, [example.user for example in pool], embed)
     return sorted(zip(pool, similarities, strict=True), key=lambda pair: -pair[1])
-
-
-def _similarities(question: "array[float]", vectors: Sequence["array[float]"]) -> list[float]:
-    return [sum(map(mul, question, vector)) for vector in vectors]
-
-
-async def _embedded(texts: Sequence[str], size: int, embed: Embed) -> list["array[float]"]:
-    """The vectors of the texts, of `size` numbers each; embeds only those that are not cached."""
-    keys = [hashlib.sha256(text.encode()).digest() for text in texts]
-    known = {key: _vectors[key] for key in keys if key in _vectors and len(_vectors[key]) == size}
-    missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-    for start in range(0, len(missing), _BATCH):
-        batch = list(missing)[start : start + _BATCH]
-        found = await embed([missing[key] for key in batch])
-        known.update(zip(batch, (array("f", vector) for vector in found), strict=True))
-    for key in keys:
-        _vectors[key] = known[key]
-        _vectors.move_to_end(key)
-    while len(_vectors) > _MOST_VECTORS:
-        _vectors.popitem(last=False)
-    return [known[key] for key in keys]
 
 
 _logged: set[str] = set()
@@ -101,8 +66,8 @@ _logged: set[str] = set()
 
 
 def forget() -> None:
-    """Clear the cache, for another embedding model."""
-    _vectors.clear()
+    """Clear the cache of vectors, for another embedding model."""
+    similarity.forget()
     _logged.clear()
 
 

@@ -1,5 +1,6 @@
 """Few-shot examples: all of the template's own, and the nearest of its pool."""
 
+import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +9,7 @@ import pytest
 from bot.domain.errors import ModelUnavailable, NotAllowed
 from bot.domain.prompts import Example, Template
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
+from bot.llm import similarity
 from bot.prompts import examples
 from bot.prompts.examples import choose, choose_why, rank
 from tests.support.acts import received
@@ -64,7 +66,7 @@ async def test_a_pool_is_embedded_once() -> None:
 
 
 async def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examples, "_MOST_VECTORS", 2)
+    monkeypatch.setattr(similarity, "_MOST_VECTORS", 2)
     embed = Embedder()
     await choose(template(), POOL, "north", embed)
     await choose(template(), POOL, "north", embed)
@@ -72,11 +74,41 @@ async def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_large_pool_is_embedded_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examples, "_BATCH", 2)
+    monkeypatch.setattr(similarity, "_BATCH", 2)
     embed = Embedder()
     chosen = await choose(template(), POOL, "east", embed)
     assert [len(texts) for texts in embed.asked] == [1, 2, 2, 1]
     assert [one.user for one in chosen] == ["own", "east", "north-east"]
+
+
+async def test_what_takes_too_long_is_continued(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Field fault 66: an answer does not wait for a slow deployment, and what came so far is kept."""
+    monkeypatch.setattr(similarity, "_BATCH", 2)
+    monkeypatch.setattr(similarity, "LIMIT_S", 0.05)
+    embed = Embedder()
+
+    async def slow(texts: Sequence[str]) -> list[list[float]]:
+        if len(embed.asked) == 2:
+            await asyncio.Event().wait()
+        return await embed(texts)
+
+    chosen = await choose(template(), POOL, "east", slow)
+    assert [one.user for one in chosen] == ["own", "south", "east"]
+    chosen = await choose(template(), POOL, "east", embed)
+    assert [one.user for one in chosen] == ["own", "east", "north-east"]
+    assert sum(map(len, embed.asked)) == len(POOL) + 2
+
+
+async def test_long_questions_are_cut() -> None:
+    """Field fault 66: no text is longer than what a deployment accepts."""
+    asked: list[str] = []
+
+    async def embed(texts: Sequence[str]) -> list[list[float]]:
+        asked.extend(texts)
+        return [[1.0] for _ in texts]
+
+    await rank((*POOL, Example(user="y" * 9000, assistant="y")), "x" * 9000, embed)
+    assert max(map(len, asked)) == 8000
 
 
 async def test_vectors_of_another_size_are_recomputed() -> None:

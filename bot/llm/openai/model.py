@@ -221,17 +221,17 @@ class AzureModel:
         vectors: list[list[float]] = []
         input_tokens, model = 0, ""
         within_s = self._limits.embedding_s
-        at = 0
+        at, most = 0, self._most_inputs
         while at < len(texts):
             # empty texts are refused, so a space is sent instead
-            batch = [text or " " for text in texts[at : at + self._most_inputs]]
+            batch = [text or " " for text in texts[at : at + most]]
             body = {"model": self.deployment.name, "input": batch, "encoding_format": "base64"}
             try:
                 response = await self._calls.ask("/embeddings", partial(without, body), within_s)
             except (RequestRejected, TooLong):
                 if len(batch) == 1:
                     raise
-                self._most_inputs = len(batch) // 2  # some servers accept only a few at once
+                most = len(batch) // 2  # some servers accept only a few at once
                 continue
             at += len(batch)
             found = await self._calls.decode(response, _vectors, images.MAX_RESPONSE_BYTES, within_s)
@@ -244,6 +244,7 @@ class AzureModel:
             counted = usage_of(loose(found.usage)) if found.usage else None
             input_tokens += (counted and counted.input_tokens) or 0
             model = (text_of(loose(found.model)) or "") if found.model else ""
+        self._most_inputs = min(self._most_inputs, most)  # all were accepted, so no text was at fault
         return vectors, self._usage(TokenUsage(input_tokens=input_tokens), model)
 
     async def check(self) -> CheckResult:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.domain.errors import ModelUnavailable, NotAllowed
+from bot.domain.errors import ModelUnavailable, NotAllowed, TooLong
+from bot.llm.protocol import RequestRejected
 from bot.llm.routing.router import Gateway
 from tests.llm.conftest import Connect
 from tests.simulators.azure import AzureSimulator
@@ -49,6 +50,25 @@ async def test_batches_become_smaller(
     before = len(sizes)
     await model.embed(texts)
     assert max(sizes[before:]) <= 16
+
+
+async def test_one_text_that_is_refused_changes_no_batches(azure: AzureSimulator, connect: Connect) -> None:
+    """Field fault 66: only a deployment that accepts all texts, in smaller batches, gets these from then on."""
+    sizes: list[int] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        inputs: list[str] = json.loads(await request.read())["input"]
+        sizes.append(len(inputs))
+        if "too long" in inputs:
+            return web.json_response({"error": {"message": "This text is too long."}}, status=400)
+        return web.json_response({"data": [{"embedding": [1.0], "index": n} for n in range(len(inputs))]})
+
+    azure.instead["chat"] = answer
+    model = connect(capability="embedding")
+    with pytest.raises((RequestRejected, TooLong)):
+        await model.embed([*map(str, range(30)), "too long"])
+    await model.embed([*map(str, range(300))])
+    assert sizes[-1] == 300
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422])
