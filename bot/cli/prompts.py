@@ -60,8 +60,8 @@ async def _built(folder: Path, template: "Template", question: str) -> "Prompt":
             template=template,
             received=preview.question_event(question),
             question=question,
-            examples=await context.sources.examples(template, question),
-            passages=await context.sources.passages(template, question),
+            examples=await context.sources.examples(template, question, []),
+            passages=await context.sources.passages(template, question, []),
         )
         return prompt_builder.build_prompt(inputs, context.model_info.token_budget(template))
 

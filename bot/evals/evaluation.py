@@ -125,8 +125,8 @@ async def _prompt(job: EvalJob, context: EvalContext) -> Prompt:
             received=received,
             question=case.question,
             turns=[past_turn(received, user, assistant) for user, assistant in case.history],
-            examples=await context.sources.examples(template, case.question),
-            passages=await context.sources.passages(template, case.question),
+            examples=await context.sources.examples(template, case.question, []),
+            passages=await context.sources.passages(template, case.question, []),
         ),
         context.model_info.token_budget(template),
     )

@@ -15,17 +15,20 @@ from bot.storage.conversations.turns import Turns
 
 
 class PromptSources(Protocol):
-    """Where the engine and evaluations get the parts of a prompt."""
+    """Where the engine and evaluations get the parts of a prompt.
+
+    To `notes`, once each, is added what a person should know because embeddings are unavailable.
+    """
 
     def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
         """The active templates; for a message, with the trials of its conversation."""
         ...
 
-    async def examples(self, template: Template, question: str) -> Sequence[Example]:
+    async def examples(self, template: Template, question: str, notes: list[str]) -> Sequence[Example]:
         """The few-shot examples for a question."""
         ...
 
-    async def passages(self, template: Template, question: str) -> Sequence[str]:
+    async def passages(self, template: Template, question: str, notes: list[str]) -> Sequence[str]:
         """The passages of the template's knowledge files that are nearest to a question."""
         ...
 
@@ -44,11 +47,11 @@ class PublishedPrompts:
     def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
         return self.library.registry.templates(received)
 
-    async def examples(self, template: Template, question: str) -> Sequence[Example]:
-        return await self.library.choose(template, question)
+    async def examples(self, template: Template, question: str, notes: list[str]) -> Sequence[Example]:
+        return await self.library.choose(template, question, notes)
 
-    async def passages(self, template: Template, question: str) -> Sequence[str]:
-        return await retrieve(template, self.library.texts, question, self.library.embed)
+    async def passages(self, template: Template, question: str, notes: list[str]) -> Sequence[str]:
+        return await retrieve(template, self.library.texts, question, self.library.embed, notes)
 
     async def image(self, conversation: str, ref: str) -> Image | None:
         return await self.turns.image(conversation, ref)
@@ -64,12 +67,12 @@ class FilePrompts:
     def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
         return self.files.templates
 
-    async def examples(self, template: Template, question: str) -> Sequence[Example]:
+    async def examples(self, template: Template, question: str, notes: list[str]) -> Sequence[Example]:
         pool = self.files.pools.get(template.pool or "", ())
-        return await examples.choose(template, pool, question, self.embed)
+        return await examples.choose(template, pool, question, self.embed, notes)
 
-    async def passages(self, template: Template, question: str) -> Sequence[str]:
-        return await retrieve(template, self.files.texts, question, self.embed)
+    async def passages(self, template: Template, question: str, notes: list[str]) -> Sequence[str]:
+        return await retrieve(template, self.files.texts, question, self.embed, notes)
 
     async def image(self, conversation: str, ref: str) -> Image | None:
         return None  # there is no storage

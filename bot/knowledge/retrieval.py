@@ -15,6 +15,7 @@ PASSAGE_CHARS = 1200
 """A longer passage is split between paragraphs; about 300 tokens."""
 MOST_PASSAGES = 2000
 _NEAREST = 4
+_NOTE = "The organisation's documents could not be searched, so this answer does without them."
 
 
 def load(folder: Path) -> Mapping[str, tuple[str, ...]]:
@@ -56,9 +57,15 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 async def retrieve(
-    template: Template, texts: Mapping[str, tuple[str, ...]], question: str, embed: Embed
+    template: Template,
+    texts: Mapping[str, tuple[str, ...]],
+    question: str,
+    embed: Embed,
+    notes: list[str],
 ) -> tuple[str, ...]:
-    """The passages of the template's files nearest to the question; none if embeddings are unavailable."""
+    """The passages of the template's files nearest to the question; none without embeddings. If they are only
+    unavailable, `notes` says so to the person.
+    """
     passages = [passage for name in template.knowledge for passage in texts[name]]
     if not passages or not question:
         return ()
@@ -66,6 +73,8 @@ async def retrieve(
         near = await similarities(question, passages, embed)
     except (Unavailable, NotAllowed) as error:
         log.warning("Template %s is used without passages: %s", template.name, error)
+        if isinstance(error, Unavailable) and _NOTE not in notes:
+            notes.append(_NOTE)
         return ()
     order = sorted(range(len(passages)), key=lambda n: -near[n])
     return tuple(passages[n] for n in order[:_NEAREST])

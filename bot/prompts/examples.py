@@ -11,6 +11,9 @@ from bot.llm import similarity
 log = logging.getLogger(__name__)
 
 
+_NOTE = "The examples closest to your question could not be found, so this answer follows others."
+
+
 class ChosenExample(NamedTuple):
     """An example and why it was chosen; `similarity` is the cosine of its question and the asked one."""
 
@@ -20,18 +23,27 @@ class ChosenExample(NamedTuple):
 
 
 async def choose(
-    template: Template, pool: Sequence[Example], question: str, embed: Embed
+    template: Template,
+    pool: Sequence[Example],
+    question: str,
+    embed: Embed,
+    notes: list[str],
 ) -> tuple[Example, ...]:
     """All examples of the template, then the `shots` nearest ones of the pool, nearest first.
 
     Ties keep the order of the pool. Without embeddings, the first `shots` of the pool are used: a weaker
-    prompt is better than no answer.
+    prompt is better than no answer. If they are only unavailable, `notes` says so to the person.
     """
-    return tuple(chosen.example for chosen in await choose_why(template, pool, question, embed))
+    chosen = await choose_why(template, pool, question, embed, notes)
+    return tuple(one.example for one in chosen)
 
 
 async def choose_why(
-    template: Template, pool: Sequence[Example], question: str, embed: Embed
+    template: Template,
+    pool: Sequence[Example],
+    question: str,
+    embed: Embed,
+    notes: list[str],
 ) -> list[ChosenExample]:
     """The examples that `choose` returns, in order, with the reason for each."""
     own = [ChosenExample(example, "part of the template") for example in template.examples]
@@ -44,6 +56,8 @@ async def choose_why(
         ranked = await rank(pool, question, embed)
     except (Unavailable, NotAllowed) as error:
         _log_once(template.name, error)
+        if isinstance(error, Unavailable) and _NOTE not in notes:
+            notes.append(_NOTE)
         why = "first in the pool (no embeddings)"
         return own + [ChosenExample(example, why) for example in pool[:count]]
     return own + [

@@ -42,12 +42,12 @@ class PromptLibrary:
     texts: Mapping[str, tuple[str, ...]]
     embed: Embed
 
-    async def choose(self, template: Template, question: str) -> Sequence[Example]:
-        return await examples.choose(template, self._pool(template), question, self.embed)
+    async def choose(self, template: Template, question: str, notes: list[str]) -> Sequence[Example]:
+        return await examples.choose(template, self._pool(template), question, self.embed, notes)
 
     async def choose_why(self, template: Template, question: str) -> list[examples.ChosenExample]:
         """The same, with the reason for each."""
-        return await examples.choose_why(template, self._pool(template), question, self.embed)
+        return await examples.choose_why(template, self._pool(template), question, self.embed, [])
 
     async def rank(self, pool: str, question: str) -> list[tuple[Example, float]]:
         """A whole pool, nearest first, with similarities. Raises what `embed` raises."""

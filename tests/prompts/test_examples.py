@@ -47,36 +47,36 @@ def template(shots: int = 2) -> Template:
 
 
 async def test_own_examples_precede_the_nearest_of_the_pool() -> None:
-    chosen = await choose(template(), POOL, "east", Embedder())
+    chosen = await choose(template(), POOL, "east", Embedder(), [])
     assert [one.user for one in chosen] == ["own", "east", "north-east"]
 
 
 async def test_ties_keep_the_order_of_the_pool() -> None:
-    chosen = await choose(template(), POOL, "north", Embedder())
+    chosen = await choose(template(), POOL, "north", Embedder(), [])
     assert [one.user for one in chosen] == ["own", "north", "up"]
-    chosen = await choose(template(), POOL[::-1], "north", Embedder())
+    chosen = await choose(template(), POOL[::-1], "north", Embedder(), [])
     assert [one.user for one in chosen] == ["own", "up", "north"]
 
 
 async def test_a_pool_is_embedded_once() -> None:
     embed = Embedder()
-    await choose(template(), POOL, "north", embed)
-    await choose(template(), POOL, "east", embed)
+    await choose(template(), POOL, "north", embed, [])
+    await choose(template(), POOL, "east", embed, [])
     assert embed.asked == [["north"], [one.user for one in POOL], ["east"]]
 
 
 async def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(similarity, "_MOST_VECTORS", 2)
     embed = Embedder()
-    await choose(template(), POOL, "north", embed)
-    await choose(template(), POOL, "north", embed)
+    await choose(template(), POOL, "north", embed, [])
+    await choose(template(), POOL, "north", embed, [])
     assert embed.asked[3] == ["south", "east", "north-east"]
 
 
 async def test_a_large_pool_is_embedded_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(similarity, "_BATCH", 2)
     embed = Embedder()
-    chosen = await choose(template(), POOL, "east", embed)
+    chosen = await choose(template(), POOL, "east", embed, [])
     assert [len(texts) for texts in embed.asked] == [1, 2, 2, 1]
     assert [one.user for one in chosen] == ["own", "east", "north-east"]
 
@@ -92,9 +92,9 @@ async def test_what_takes_too_long_is_continued(monkeypatch: pytest.MonkeyPatch)
             await asyncio.Event().wait()
         return await embed(texts)
 
-    chosen = await choose(template(), POOL, "east", slow)
+    chosen = await choose(template(), POOL, "east", slow, [])
     assert [one.user for one in chosen] == ["own", "south", "east"]
-    chosen = await choose(template(), POOL, "east", embed)
+    chosen = await choose(template(), POOL, "east", embed, [])
     assert [one.user for one in chosen] == ["own", "east", "north-east"]
     assert sum(map(len, embed.asked)) == len(POOL) + 2
 
@@ -112,19 +112,19 @@ async def test_long_questions_are_cut() -> None:
 
 
 async def test_vectors_of_another_size_are_recomputed() -> None:
-    await choose(template(), POOL, "north", Embedder())
+    await choose(template(), POOL, "north", Embedder(), [])
 
     async def longer(texts: Sequence[str]) -> list[list[float]]:
         return [[0.0, *VECTORS[text]] for text in texts]
 
-    chosen = await choose(template(), POOL, "east", longer)
+    chosen = await choose(template(), POOL, "east", longer, [])
     assert [one.user for one in chosen] == ["own", "east", "north-east"]
 
 
 @pytest.mark.parametrize("shots", [0, 5, 9])
 async def test_nothing_is_embedded_without_a_choice(shots: int) -> None:
     embed = Embedder()
-    chosen = await choose(template(shots), POOL, "north", embed)
+    chosen = await choose(template(shots), POOL, "north", embed, [])
     assert chosen == (OWN, *POOL[:shots])
     assert embed.asked == []
 
@@ -138,19 +138,19 @@ async def test_without_embeddings_the_first_examples_are_shown(
 
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            chosen = await choose(template(), POOL, "north", away)
+            chosen = await choose(template(), POOL, "north", away, [])
             assert [one.user for one in chosen] == ["own", "south", "east"]
     assert [record.message.count("not the nearest") for record in caplog.records] == [1]
 
 
 async def test_each_example_has_a_reason() -> None:
-    chosen = await choose_why(template(), POOL, "north", Embedder())
+    chosen = await choose_why(template(), POOL, "north", Embedder(), [])
     assert [(one.example.user, one.why, one.similarity) for one in chosen] == [
         ("own", "part of the template", None),
         ("north", "similar to the question", 1.0),
         ("up", "similar to the question", 1.0),
     ]
-    whole = await choose_why(template(5), POOL, "north", Embedder())
+    whole = await choose_why(template(5), POOL, "north", Embedder(), [])
     assert {one.why for one in whole[1:]} == {"the whole pool is used"}
 
 

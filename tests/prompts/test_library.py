@@ -83,7 +83,7 @@ async def test_an_accepted_example_is_used_next(services: Services) -> None:
     assert chosen[0].similarity is not None
     assert 0.3 < chosen[0].similarity < 1
     assert (await library.rank("support", "coffee machine"))[0][0] == pair
-    assert pair in await library.choose(support, "Why does the coffee machine blink red?")
+    assert pair in await library.choose(support, "Why does the coffee machine blink red?", [])
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from bot.domain.turns import Deployment, Turn
 from bot.files.attachments import AttachmentReader
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_builder import TokenBudget
+from bot.generation.prompt_sources import PromptSources
 from bot.generation.tool_calls import ToolSet
 from bot.generation.turn_builder import ToolCallAllowance
 from bot.llm.protocol import Model
@@ -73,10 +74,10 @@ class HarnessSources:
     def templates(self, received: MessageReceived | None = None) -> tuple[Template, ...]:
         return self._harness.templates
 
-    async def examples(self, template: Template, question: str) -> tuple[Example, ...]:
+    async def examples(self, template: Template, question: str, notes: list[str]) -> tuple[Example, ...]:
         return template.examples
 
-    async def passages(self, template: Template, question: str) -> tuple[str, ...]:
+    async def passages(self, template: Template, question: str, notes: list[str]) -> tuple[str, ...]:
         return ()
 
     async def image(self, conversation: str, ref: str) -> Image | None:
@@ -150,7 +151,7 @@ class Harness:
         self.inbox = Inbox(redis, lease_s=self.lease_s, limit=20, retention_s=3600)
         self.secret = Fernet.generate_key()
         self.secret_store = SecretStore(redis, SecretStr(self.secret.decode()), Path())
-        self.sources = HarnessSources(self)
+        self.sources: PromptSources = HarnessSources(self)
         self.model_info = HarnessModels(self)
         self.erasure = Erasure(redis, self.secret_store, Compaction(redis, embedded=False))
 
