@@ -19,7 +19,7 @@ from bot.generation.completion import Show, stopped, until_stopped
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.generation.prompt_sources import PromptSources
 from bot.generation.turn_builder import Stop, TurnBuilder
-from bot.llm.protocol import ImageInterrupted, Model, OnPartialImage
+from bot.llm.protocol import ImageInterrupted, ImageNotDownloaded, Model, OnPartialImage
 from bot.storage.conversations.turns import refs
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,9 @@ async def drawn(
         made, usage = await model.draw(prompt, image_progress.on_partial_image)
     except ImageInterrupted as error:
         builder.usage += error.spent or (_unknown(prompt),)
+        raise
+    except ImageNotDownloaded as error:
+        builder.usage.append(error.usage)
         raise
     except asyncio.CancelledError:
         builder.usage.append(_unknown(prompt))

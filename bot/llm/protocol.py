@@ -69,6 +69,20 @@ class ImageInterrupted(ModelUnavailable):
     spent: tuple[Usage, ...] = ()
 
 
+class ImageNotDownloaded(Refused):
+    """An image was created and is charged, but could not be downloaded. It is not created again; the text is the reply.
+
+    `usage` is what it cost.
+    """
+
+    def __init__(self, usage: Usage) -> None:
+        super().__init__(
+            "The image was generated, but it could not be downloaded from the service that stores it. Send `again` to "
+            "generate a new one, which is charged again. If this keeps happening, tell your administrator."
+        )
+        self.usage = usage
+
+
 class Model(Protocol):
     """Answers, creates images and embeds: a deployment, or a gateway over many.
 
@@ -87,7 +101,8 @@ class Model(Protocol):
     ) -> tuple[tuple[Image, ...], Usage]:
         """Create images from the last user message, or edit the images in it.
 
-        Models without partial images never call `on_partial_image`. Raises ImageInterrupted if a stream broke off.
+        Models without partial images never call `on_partial_image`. Raises ImageInterrupted if a stream broke off,
+        ImageNotDownloaded if the images are charged but can't be downloaded.
         """
         ...
 

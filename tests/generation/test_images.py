@@ -11,7 +11,7 @@ from bot.domain.events import Attachment, PostedMessage
 from bot.domain.prompts import Image, Parameters, Prompt, ToolCall, ToolResult
 from bot.domain.turns import Delta, Usage
 from bot.generation import image_generation, image_options
-from bot.llm.protocol import ImageInterrupted, OnPartialImage
+from bot.llm.protocol import ImageInterrupted, ImageNotDownloaded, OnPartialImage
 from bot.storage.usage.quota import Estimate
 from tests.support.acts import received, stopped
 from tests.support.documents import picture
@@ -256,6 +256,19 @@ async def test_an_image_interrupted_twice_names_a_next_step(
     assert (turn.outcome, turn.reason, turn.messages) == ("failed", "The connection broke.", ())
     assert harness.adapter.texts[0].endswith("Send `again` to retry.")
     assert turn.usage == (lost, lost)
+
+
+async def test_a_lost_download_is_told_and_charged(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event is not repeated, because that would buy the image again."""
+    paid = Usage(deployment="test-image", images=1, usd=0.04)
+
+    async def lost(prompt: Prompt, on_partial_image: object) -> object:
+        raise ImageNotDownloaded(paid)
+
+    monkeypatch.setattr(harness.model, "draw", lost)
+    (turn,) = await harness.answer(received("/image a cat"))
+    assert (turn.outcome, turn.usage) == ("refused", (paid,))
+    assert "could not be downloaded" in harness.adapter.texts[0]
 
 
 # ------------------------------------------------------------------ the draw tool

@@ -154,6 +154,7 @@ class AzureSimulator:
         self.turned_away = 0
         self.async_filter = False
         self.picture_path = "/_images/"
+        self.picture_faults: list[int] = []  # statuses of the next downloads of images
         self.instead: dict[str, Instead] = {}  # by deployment: what answers in the simulator's place
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
@@ -419,6 +420,8 @@ class AzureSimulator:
         return web.json_response({"object": "list", "data": data})
 
     async def _picture(self, request: web.Request) -> web.Response:
+        if self.picture_faults:
+            return web.Response(status=self.picture_faults.pop())
         width, height = (int(number) for number in request.match_info["size"].split("x"))
         return web.Response(body=azure_wire.png(width, height), content_type="image/png")
 

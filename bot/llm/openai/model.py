@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import logging
 import math
 from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import httpx2
@@ -22,7 +24,15 @@ from bot.llm.openai.chat_request import chat_body, without
 from bot.llm.openai.chat_stream import ChatStream, deltas
 from bot.llm.openai.loose_json import TokenUsage, loose, skipped, text_of, usage_of
 from bot.llm.openai.transport import Transport
-from bot.llm.protocol import EmptyAnswer, ImageInterrupted, OnPartialImage, RequestRejected
+from bot.llm.protocol import (
+    EmptyAnswer,
+    ImageInterrupted,
+    ImageNotDownloaded,
+    OnPartialImage,
+    RequestRejected,
+)
+
+log = logging.getLogger(__name__)
 
 # The maximum inputs of an embeddings request (https://learn.microsoft.com/azure/ai-foundry/openai/reference).
 MAX_INPUTS = 2048
@@ -30,6 +40,10 @@ MAX_INPUTS = 2048
 _GATHER_S = 0.05
 """The minimum interval between reads of a longer stream, because each read costs the event loop more than its
 tokens, and no platform shows text faster."""
+
+
+_DOWNLOAD_PAUSES_S = (0.0, 0.5, 2.0)
+"""Before each attempt to download an image. Only the download is repeated, because the image is charged already."""
 
 
 class Timeouts(Frozen):
@@ -169,19 +183,18 @@ class AzureModel:
             made = await self._calls.decode(
                 response, image_stream.images_in, images.MAX_RESPONSE_BYTES, within_s
             )
-        pictures = await self._pictures(made, asked)
         usage = images.spent(made, self.deployment, self._prices(""), self.family.picture_input)
-        return pictures, usage
+        return await self._pictures(made, asked, usage), usage
 
-    async def _pictures(self, made: images.ImagesResponse, asked: str) -> tuple[Image, ...]:
-        """The images of a response that can be read. Raises ModelUnavailable if there is none."""
+    async def _pictures(self, made: images.ImagesResponse, asked: str, usage: Usage) -> tuple[Image, ...]:
+        """The images of a response that can be read. Raises ModelUnavailable or ImageNotDownloaded if there is none."""
         found: list[Image] = []
-        failed = ModelUnavailable(f"The deployment {self.deployment.name!r} returned no image")
+        failed: BotError = ModelUnavailable(f"The deployment {self.deployment.name!r} returned no image")
         for item in made.data[: images.MAX_IMAGES]:  # more were not requested
             try:
-                found.append(await self._picture(item, images.words_of(item) or asked))
-            except ModelUnavailable as error:
-                failed = error
+                found.append(await self._picture(item, images.words_of(item) or asked, usage))
+            except (ModelUnavailable, ImageNotDownloaded) as error:
+                failed = failed if isinstance(failed, ImageNotDownloaded) else error
                 skipped("image")
         if not found:
             raise failed
@@ -209,12 +222,24 @@ class AzureModel:
             raise drawing.failed
         return drawing.made
 
-    async def _picture(self, one: images.ImageItem, alt: str) -> Image:
+    async def _picture(self, one: images.ImageItem, alt: str, usage: Usage) -> Image:
         if one.b64_json:
             return await asyncio.to_thread(images.decoded, one.b64_json, alt)
         address = images.allowed(one.url or "", self.deployment.endpoint)
-        data = await self._calls.fetch(address, images.MAX_IMAGE_BYTES, self._limits.picture_s)
-        return Image(mime=images.kind(data), data=data, alt=alt)
+        failed = ModelUnavailable("The image could not be downloaded in time")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.picture_s):
+                for pause_s in _DOWNLOAD_PAUSES_S:
+                    await asyncio.sleep(pause_s)
+                    try:
+                        data = await self._calls.fetch(
+                            address, images.MAX_IMAGE_BYTES, self._limits.picture_s
+                        )
+                        return Image(mime=images.kind(data), data=data, alt=alt)
+                    except ModelUnavailable as error:
+                        failed = error
+        log.warning("A generated image of %s is lost: %s", self.deployment.name, failed)
+        raise ImageNotDownloaded(usage)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         """One vector per text, in order."""

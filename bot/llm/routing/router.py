@@ -23,6 +23,7 @@ from bot.llm.protocol import (
     DeploymentBroken,
     EmptyAnswer,
     ImageInterrupted,
+    ImageNotDownloaded,
     Model,
     OnPartialImage,
     RequestRejected,
@@ -266,6 +267,9 @@ class Gateway:
             )
         except ImageInterrupted as error:
             error.spent = tuple(lost)
+            raise
+        except ImageNotDownloaded as error:
+            error.usage = images.together(error.usage, lost)
             raise
         return pictures, images.together(usage, lost)
 

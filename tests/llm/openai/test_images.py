@@ -18,7 +18,7 @@ from bot.llm.openai import images
 from bot.llm.openai.client import Clients
 from bot.llm.openai.image_stream import ImageStream
 from bot.llm.openai.model import AzureModel
-from bot.llm.protocol import ImageInterrupted
+from bot.llm.protocol import ImageInterrupted, ImageNotDownloaded
 from bot.llm.routing.router import Gateway
 from tests.llm.conftest import KEY, Connect, asks, deployment
 from tests.simulators import azure_wire
@@ -142,12 +142,43 @@ def test_azures_store_is_one_of_azures_places() -> None:
 
 
 async def test_an_address_that_leads_elsewhere_is_not_followed(
-    azure: AzureSimulator, clients: Clients
+    azure: AzureSimulator,
+    clients: Clients,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr("bot.llm.openai.model._DOWNLOAD_PAUSES_S", (0.0,))
     azure.deployments = {"chat": Deployed(pictures="dalle")}
     azure.picture_path = "/_moved/"
-    with pytest.raises(ModelUnavailable, match="302"):
+    with pytest.raises(ImageNotDownloaded):
         await clients.connect(deployment(azure, capability="image"), KEY).draw(wish())
+    assert "302" in caplog.text
+
+
+@pytest.mark.parametrize("faults", [2, 3])
+async def test_only_the_download_is_repeated(
+    faults: int, azure: AzureSimulator, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image is bought once, whatever happens to its download."""
+    monkeypatch.setattr("bot.llm.openai.model._DOWNLOAD_PAUSES_S", (0.0, 0.0, 0.0))
+    azure.deployments = {name: Deployed(pictures="dalle") for name in ("a", "b")}
+    azure.picture_faults = [404, 503, 403][:faults]
+    models = [
+        clients.connect(deployment(azure, name=name, capability="image", prices=Prices(image_usd=0.04)), KEY)
+        for name in ("a", "b")
+    ]
+    gateway = Gateway([(model.deployment, model) for model in models])
+    if faults == 2:
+        (picture,), usage = await gateway.draw(wish())
+        assert picture.data
+    else:
+        with pytest.raises(ImageNotDownloaded, match="charged again") as lost:
+            await gateway.draw(wish())
+        usage = lost.value.usage
+    assert usage.usd == 0.04
+    assert sum("output_format" not in asked.body for asked in azure.journal) == 1, "one image was made"
+    assert not azure.picture_faults
+    assert [state.rest_s for state in gateway.states()] == [0, 0]
 
 
 @pytest.mark.parametrize(
