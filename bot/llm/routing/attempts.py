@@ -56,6 +56,7 @@ class Attempts:
                 if await self._limiter.woken(self._pool):
                     continue
                 return await self._turn(self._asked_to_wait())
+            self._limiter.look_soon(self._pool)
             fresh = [candidate for candidate in free if candidate not in self._tried]
             if not fresh:
                 await asyncio.sleep(PAUSE_S * random.uniform(0.5, 1.5))

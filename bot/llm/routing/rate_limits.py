@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from bot.domain.errors import StateUnavailable
@@ -110,11 +110,11 @@ class RateLimiter:
     ) -> None:
         self._shared = shared
         self._clock = clock
-        self._fresh_until = self._away_until = float("-inf")
+        self._fresh_until = self._away_until = self._look_from = float("-inf")
         self._rests: dict[str, float] = {}  # not shared yet: until when, on our clock
         self._lessons: dict[str, set[str]] = {}
         self._buckets: dict[str, tuple[Bucket, Bucket]] = {}
-        self._sending: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[object]] = set()
 
     def now(self) -> float:
         """The time on the clock, in seconds."""
@@ -122,7 +122,7 @@ class RateLimiter:
 
     async def aclose(self) -> None:
         """Send what has not been shared yet."""
-        await asyncio.gather(*self._sending)
+        await asyncio.gather(*self._background)
 
     async def take(
         self, candidates: Sequence[Candidate], load: RequestLoad, longest_s: float = HELD_S
@@ -186,10 +186,18 @@ class RateLimiter:
             except (StateUnavailable, TimeoutError):
                 return found
             if woken_at > candidate.breaker.began_at > 0:
+                self._rests.pop(candidate.id, None)
                 candidate.breaker.wake()
                 candidate.queue.forget()
                 candidate.broken, found = "", True
         return found
+
+    def look_soon(self, candidates: Sequence[Candidate]) -> None:
+        """Do the same for those that cool down, in the background, at most once in FRESH_S."""
+        resting = [each for each in candidates if each.breaker.wait_s()]
+        if resting and self._clock() >= self._look_from:
+            self._look_from = self._clock() + FRESH_S
+            self._start(self.woken(resting))
 
     def rest(self, candidate: Candidate, seconds: float) -> None:
         """Cool down a deployment for `seconds`, in all processes."""
@@ -260,9 +268,12 @@ class RateLimiter:
 
     def _send_soon(self) -> None:
         """Share in the background, unless the next request, which usually follows at once, does."""
-        task = asyncio.get_running_loop().create_task(self._send())
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        self._start(self._send())
+
+    def _start(self, work: Coroutine[object, object, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _send(self) -> None:
         if self._rests or self._lessons:

@@ -1,10 +1,13 @@
 """An operator ends a cool-down, and the health check sends what a real turn sends."""
 
+import asyncio
+
 import pytest
 
 from bot.domain.errors import ConfigError, ModelUnavailable
 from bot.llm.openai.client import Clients
 from bot.llm.protocol import DeploymentBroken
+from bot.llm.routing import rate_limits
 from bot.llm.routing.router import Gateway
 from bot.storage.redis.client import Redis
 from bot.storage.usage.cooldowns import Cooldowns
@@ -29,6 +32,27 @@ async def test_a_cool_down_ends_in_all_processes(redis: Redis, error: Exception)
     models[0].before = []
     for gateway in (first, second):
         assert await told(gateway) == "a says hello"
+
+
+async def test_a_cool_down_ends_beside_others(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Field fault 60: other processes use it again although another one is free; they look once a second."""
+    monkeypatch.setattr(rate_limits, "FRESH_S", 0.0)
+    broken = DeploymentBroken("It is broken.", 300.0)
+    models = [Scripted("a", before=[broken]), Scripted("a", before=[broken])]
+    first, second = (
+        Gateway([(named("a"), model), (named("b", order=1), Scripted("b"))], shared=Cooldowns(redis))
+        for model in models
+    )
+    for gateway in (first, second):
+        assert await told(gateway) == "b says hello"
+    for model in models:
+        model.before = []
+    assert await told(second) == "b says hello"
+    assert await first.wake("a")
+    async with asyncio.timeout(10):
+        while await told(second) != "a says hello":  # noqa: ASYNC110 - a look in the background has no event
+            await asyncio.sleep(0.01)
+    assert second.states()[0].broken == ""
 
 
 async def test_the_health_check_sends_a_real_turn(azure: AzureSimulator, clients: Clients) -> None:
