@@ -160,7 +160,9 @@ async def _delete(tenant: str, person: str | None) -> list[str]:
 
 # ------------------------------------------------------------------ deployments
 
-deployments = typer.Typer(no_args_is_help=True, help="List, test and wake the deployments.")
+deployments = typer.Typer(
+    no_args_is_help=True, help="List and test the deployments. End the cool-down of a deployment."
+)
 
 
 @deployments.command("list")

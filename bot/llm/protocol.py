@@ -6,6 +6,7 @@ from typing import Protocol
 from bot.domain.errors import BotError, ConfigError, ModelUnavailable, NotAllowed, Refused
 from bot.domain.prompts import Image, Prompt
 from bot.domain.turns import Delta, Usage
+from bot.llm.failures.waits import LONGEST_REST_S
 
 OnPartialImage = Callable[[Image], Awaitable[None]]
 """Called with each partial image."""
@@ -17,7 +18,7 @@ class DeploymentBroken(ConfigError):
     It rests for `rest_s` seconds before it is tried again.
     """
 
-    def __init__(self, text: str, rest_s: float = 300.0) -> None:
+    def __init__(self, text: str, rest_s: float = LONGEST_REST_S) -> None:
         super().__init__(text)
         self.rest_s = rest_s
 

@@ -17,6 +17,7 @@ _MESSAGE = (
     "title",
     "error",
 )
+_STATUS_TEXT = re.compile("[45][0-9]{2}")
 _STATUS = ("statusCode", "status_code", "status", "code", "http_code")
 _WRAPPERS = ("error", "fault", "errors", "errorResponse")
 _CHARACTERS = 4000
@@ -148,7 +149,7 @@ def _message(body: Mapping[str, Any]) -> str:
 def _status(body: Mapping[str, Any]) -> int:
     for name in _STATUS:
         text = str(body.get(name) or "")
-        if text.isascii() and text.isdecimal() and 400 <= int(text[:6]) <= 599:
+        if _STATUS_TEXT.fullmatch(text):
             return int(text)
     return 0
 

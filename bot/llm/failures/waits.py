@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from bot.domain.events import now
 
 LONGEST_REST_S = 300.0
-"""No deployment rests longer without being tried again."""
+"""No deployment rests longer without being tried again; the same as in pace.lua and queue.lua."""
 
 MISTAKEN_REST_S = 60.0
 """The rest in place of a longer one: Azure sometimes asks for 86,400 s by mistake."""
@@ -24,12 +24,14 @@ _TEXT = re.compile(
     rf"(?:retry|retrying|try again|wait|available again|resets?)\b[^.\d]{{0,40}}?((?:(?:and|,)?\s*{_PART}\s*)+)",
     re.IGNORECASE,
 )
+_UNKNOWN = -1
 _REMAINING = re.compile(r"(?:x-)?ratelimit-remaining(-\w+)?")
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """The wait that a response asks for, in seconds: `retry-after-ms`, `x-ms-retry-after-ms`, else `retry-after` in
-    seconds or as a date. At most LONGEST_REST_S.
+    seconds, as a span such as "1m30s" or as a date. More than LONGEST_REST_S is read as MISTAKEN_REST_S; `None` if the
+    response names no time.
     """
     value = headers.get("retry-after", "")
     milliseconds = (headers.get("retry-after-ms", ""), headers.get("x-ms-retry-after-ms", ""))
@@ -45,7 +47,8 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def spent_for_s(headers: Mapping[str, str]) -> float:
-    """Seconds until a used-up rate limit resets; 0 if none is used up.
+    """Seconds until a used-up rate limit resets; 0 if none is used up. -1 remaining is unknown
+    (https://github.com/openai/openai-dotnet/issues/838).
 
     OpenAI sends `x-ratelimit-reset-tokens: 6m0s`, others seconds, or the time in seconds since 1970 or as ISO 8601;
     without the header, a second is assumed.
@@ -57,7 +60,7 @@ def spent_for_s(headers: Mapping[str, str]) -> float:
         if found is None:
             continue
         with suppress(ValueError):
-            if float(value) <= 0:
+            if (remaining := float(value)) <= 0 and remaining != _UNKNOWN:
                 reset = headers.get(name.lower().replace("remaining", "reset"), "")
                 longest = max(longest, _reset_s(reset) or 1.0)
     return longest

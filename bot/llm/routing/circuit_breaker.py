@@ -8,7 +8,7 @@ PATIENCE = 3
 
 # Exponential back-off while open, in seconds.
 REST_S = 5.0
-LONGEST_REST_S = 60.0
+MOST_BACK_OFF_S = 60.0
 
 _SAME_S = 0.1
 """A cool-down that is reported back by the shared state differs by less."""
@@ -45,13 +45,16 @@ class CircuitBreaker:
         self._failures = 0
 
     def failed(self, retry_after_s: float | None = None) -> None:
-        """Record a failure; `retry_after_s` is the wait that the deployment asked for."""
-        if retry_after_s is not None:
+        """Record a failure; `retry_after_s` is the wait that the deployment asked for. No wait (0) is a failure like
+        any other, so that a deployment that always asks for none is left alone, too.
+        """
+        if retry_after_s:
             self.rest(retry_after_s)
             return
         self._failures += 1
         if self._failures >= PATIENCE:
-            self.rest(min(REST_S * 2 ** (self._failures - PATIENCE), LONGEST_REST_S), asked_for=False)
+            rest_s = min(REST_S * 2 ** (self._failures - PATIENCE), MOST_BACK_OFF_S)
+            self.rest(rest_s, asked_for=retry_after_s is not None)
 
     def rest(self, seconds: float, *, asked_for: bool = True) -> None:
         """Open the circuit for `seconds`; `asked_for`: because the deployment asked for it."""

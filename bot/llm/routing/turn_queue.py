@@ -4,6 +4,8 @@ import math
 from collections import deque
 from typing import NamedTuple
 
+from bot.llm.failures.waits import LONGEST_REST_S
+
 _FORGOTTEN_S = 15.0
 """Requests that are later than this are forgotten."""
 
@@ -23,9 +25,6 @@ _RECENT_S = 60.0
 
 _LONGEST_INTERVAL_S = 60.0
 """The interval of the lowest limit, one request per minute."""
-
-_LONGEST_WAIT_S = 300.0
-"""Nobody waits longer before the deployment is tried again; the same as in queue.lua."""
 
 
 class WaitingRequest(NamedTuple):
@@ -84,7 +83,7 @@ class TurnQueue:
         if len(self._waiting) == 1:
             first = max(first, now)
         before = sum(times[0] < arrived for times in self._waiting.values())
-        wait_s = min(_LONGEST_WAIT_S, max(0.0, first + before * self._interval_s - now, till - now))
+        wait_s = min(LONGEST_REST_S, max(0.0, first + before * self._interval_s - now, till - now))
         if wait_s <= longest_s:
             del self._waiting[request.name]
             first += self._interval_s
@@ -97,7 +96,7 @@ class TurnQueue:
 
     def free_s(self, now: float) -> float:
         """Seconds until a request may come that has not waited."""
-        return min(_LONGEST_WAIT_S, max(0.0, self._tail - now))
+        return min(LONGEST_REST_S, max(0.0, self._tail - now))
 
     def occupied(self, until: float) -> None:
         """Record that requests of other processes wait until then."""

@@ -121,3 +121,12 @@ def test_what_services_say_is_understood(said: dict[str, Any]) -> None:
 def test_bodies_of_any_shape_are_judged(body: Any) -> None:
     for status in (0, 400, 503):
         assert judged(reply_of(status, body))
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [("429", 429), (503, 503), ("000500" + "0" * 5000, 0), ("4" * 5000, 0), ("600", 0), ("٤٢٩", 0)],
+)
+def test_only_a_status_is_read_as_one(told: object, status: int) -> None:
+    """Field fault 64: a number that is too long for Python's `int` is no error of the bot."""
+    assert reply_of(0, {"statusCode": told, "message": "x"}).status == status

@@ -52,7 +52,8 @@ def test_no_wait_is_longer_than_five_minutes(asked: str) -> None:
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "120ms"}, 0.12),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m3.5s"}, 63.5),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "soon"}, 1.0),
-        ({"x-ratelimit-remaining-tokens": "-1"}, 1.0),
+        ({"x-ratelimit-remaining-tokens": "-20"}, 1.0),
+        ({"x-ratelimit-remaining-tokens": "-1", "x-ratelimit-reset-tokens": "0"}, 0.0),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "20"}, 20.0),
         ({"ratelimit-remaining": "0", "ratelimit-reset": "20"}, 20.0),
         (

@@ -18,7 +18,7 @@ from bot.llm.catalog.probe import Checkable
 from bot.llm.demo.model import DemoModel, deployments
 from bot.llm.protocol import DeploymentBroken
 from bot.llm.routing import router
-from bot.llm.routing.circuit_breaker import LONGEST_REST_S, PATIENCE, REST_S, CircuitBreaker
+from bot.llm.routing.circuit_breaker import MOST_BACK_OFF_S, PATIENCE, REST_S, CircuitBreaker
 from tests.llm.conftest import asks, deployment, text_of
 from tests.llm.scripted import AWAY, Clock, Scripted, named, over, told
 from tests.simulators.azure import AzureSimulator, Deployed
@@ -387,6 +387,16 @@ async def test_people_are_answered_while_a_region_is_busy(
 # ------------------------------------------------------------------ the breaker
 
 
+def test_failures_count_if_no_wait_is_asked_for() -> None:
+    """Field fault 60: `Retry-After: 0` at every failure."""
+    breaker = CircuitBreaker(Clock())
+    for _ in range(PATIENCE):
+        assert not breaker.wait_s()
+        breaker.failed(0.0)
+    assert breaker.wait_s() == REST_S
+    assert breaker.asked_for
+
+
 def test_a_rest_doubles_up_to_a_limit() -> None:
     clock = Clock()
     breaker = CircuitBreaker(clock)
@@ -397,7 +407,7 @@ def test_a_rest_doubles_up_to_a_limit() -> None:
         clock.at += rests[-1]
     assert rests[: PATIENCE - 1] == [0.0] * (PATIENCE - 1)
     assert rests[PATIENCE - 1 : PATIENCE + 1] == [REST_S, 2 * REST_S]
-    assert rests[-1] == LONGEST_REST_S
+    assert rests[-1] == MOST_BACK_OFF_S
     breaker.succeeded()
     breaker.failed()
     assert breaker.wait_s() == 0
