@@ -19,6 +19,7 @@ from adapters.slack.answers.thread import NativeStreams
 from adapters.slack.api import files
 from adapters.slack.api.error_hints import TOKEN_ERRORS, as_config_error, config_error
 from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, WebApi, new_session
+from adapters.slack.formatting.blocks import reply_digest
 from adapters.slack.health_check import inspect, inspect_many
 from adapters.slack.inbound import linked_messages, thread_history
 from adapters.slack.inbound.dispatcher import Dispatcher
@@ -140,7 +141,10 @@ class SlackAdapter:
         data |= begun.data if begun else {}
         if data.get("kind") != "command":
             data.setdefault("question", data["thread"])
-        data |= {"anew": "1"} if data.pop("shown", "") else {}
+        if data.pop("shown", ""):
+            data["anew"] = "1"
+            for name in ("sent", "announced"):  # of the answer that is replaced
+                data.pop(name, None)
         post = PostedMessage(id=begun.id if begun else f"answer-to:{address.event}", data=data)
         if (abandoned := self._answers.pop(post.id, None)) is not None:
             await abandoned.settle()
@@ -189,7 +193,7 @@ class SlackAdapter:
     ) -> PostedMessage:
         """Show the complete reply, at another place if Slack refuses this one, and announce a long delay."""
         post = answer.post
-        elsewhere = Elsewhere(workspace.api, post.data)
+        elsewhere = Elsewhere(workspace.api, post.data, answer.sent)
         try:
             return await answer.finish(reply)
         except SlackRateLimited as error:
@@ -201,8 +205,9 @@ class SlackAdapter:
             if isinstance(answer, SlackAnswer) and post.data.get("response_url"):
                 with suppress(SlackRejected):
                     alone = PostedMessage(id=post.id, data=post.data | {"kind": "command"})
-                    return await CommandAnswer(workspace.api, alone).finish(reply)
+                    return await CommandAnswer(workspace.api, alone, answer.sent).finish(reply)
             await elsewhere.deliver(reply, error)
+            answer.finished = reply_digest(reply)
             return answer.post
 
     async def _recover(self, answer: SlackAnswer) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from adapters.slack.answers.sent_parts import SentParts
 from adapters.slack.api.error_hints import TOKEN_ERRORS, about_content, config_error, reason_for_asker
 from adapters.slack.api.files import ImageUploads
 from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, WebApi
@@ -24,10 +25,10 @@ Send = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Elsewhere:
-    """Other routes to the asker of one answer, from the `data` of its post."""
+    """Other routes to the asker of one answer, from the `data` of its post. `sent` are its parts that were sent."""
 
-    def __init__(self, api: WebApi, data: Mapping[str, str]) -> None:
-        self._api, self._data = api, data
+    def __init__(self, api: WebApi, data: Mapping[str, str], sent: SentParts) -> None:
+        self._api, self._data, self._sent = api, data, sent
         self._asker = data.get("user", "")
 
     async def deliver(self, reply: Reply, refusal: SlackRejected) -> None:
@@ -44,7 +45,8 @@ class Elsewhere:
         text = blocks.defused(shown_text(reply, MessageForm.TEXT))
         try:
             channel = ""
-            for part in blocks.parts(f"_{note}_\n\n{text}"):
+            parts = blocks.parts(f"_{note}_\n\n{text}")
+            for _, part in self._sent.rest("direct", reply_digest(reply), parts):
                 channel = await self._direct(part)
         except SlackRejected as error:
             more = f" A direct message to the asker ({self._asker}) failed, too: {error.code}."
@@ -89,10 +91,11 @@ class Elsewhere:
             return
         place = {name: value for name, value in self._data.items() if name not in ("thread", "files")}
         uploads = ImageUploads(self._api, place | {"channel": channel})
-        try:
-            await uploads.show(reply.images, reply_digest(reply))
-        except SlackRejected as error:
-            log.warning("The images of an answer could not be sent by direct message: %s", error)
+        if note := await uploads.show_or_explain(reply.images, reply_digest(reply)):
+            try:
+                await self._direct(note)
+            except PlatformUnavailable as error:
+                log.warning("The asker could not be told that an image is missing: %s", error)
 
 
 async def in_forms(send: Send, text: str, trailer: Sequence[Block] = ()) -> dict[str, Any]:

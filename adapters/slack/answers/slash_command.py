@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 
 from adapters.slack.answers.elsewhere import in_forms
+from adapters.slack.answers.sent_parts import SentParts
 from adapters.slack.api.error_hints import TOKEN_ERRORS
 from adapters.slack.api.files import ImageUploads
 from adapters.slack.api.web_api import SlackRejected, SlackUnsure, WebApi
@@ -29,16 +30,20 @@ class CommandAnswer:
 
     stopped = False
 
-    def __init__(self, api: WebApi, post: PostedMessage) -> None:
+    def __init__(self, api: WebApi, post: PostedMessage, sent: SentParts | None = None) -> None:
         self._api, self._post, self._data = api, post, post.data
         self._pictures = ImageUploads(api, post.data)
-        self._parts_sent = 0
-        self._finished = post.data.get("shown", "")
+        self.sent = sent or SentParts(post.data)
+        self.finished = post.data.get("shown", "")
 
     @property
     def post(self) -> PostedMessage:
         """The post, with what another worker needs to continue."""
-        data = self._data | {"shown": self._finished, "files": self._pictures.recorded}
+        data = self._data | {
+            "shown": self.finished,
+            "files": self._pictures.recorded,
+            "sent": self.sent.recorded,
+        }
         return PostedMessage(id=self._post.id, data={name: value for name, value in data.items() if value})
 
     def offer(self, text: str) -> None:
@@ -50,21 +55,24 @@ class CommandAnswer:
     async def finish(self, reply: Reply) -> PostedMessage:
         """Show the complete reply. Raises PlatformUnavailable."""
         digest = reply_digest(reply)
-        if digest == self._finished:
+        if digest == self.finished:
             return self.post
         parts = blocks.parts(blocks.defused(shown_text(reply)))
-        for number in range(self._parts_sent, len(parts)):
+        for number, part in self.sent.rest("command", digest, parts):
             last = number == len(parts) - 1
             trailer = blocks.trailer(reply, self._post.id, self._data["conversation"]) if last else []
-            await self._say(parts[number], trailer)
-            self._parts_sent += 1
-        await self._pictures.show(reply.images, digest)
-        self._finished = digest
+            await self._say(number, part, trailer)
+        if reply.images and (note := await self._pictures.show_or_explain(reply.images, digest)):
+            try:
+                await self._say(len(parts), note, [])
+            except SlackRejected as error:
+                log.warning("The asker could not be told that an image is missing: %s", error)
+        self.finished = digest
         return self.post
 
-    async def _say(self, text: str, trailer: Sequence[Block]) -> None:
+    async def _say(self, number: int, text: str, trailer: Sequence[Block]) -> None:
         body = blocks.message(text, trailer)
-        if self._parts_sent < RESPONSES and await self._respond({"response_type": "ephemeral", **body}):
+        if number < RESPONSES and await self._respond({"response_type": "ephemeral", **body}):
             return
         try:
             await in_forms(self._ephemeral, text, trailer)

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from adapters.shared.edit_throttle import EditThrottle
 from adapters.shared.markdown import aside
+from adapters.slack.answers.sent_parts import SentParts
 from adapters.slack.answers.thread import STOP_PATIENCE_S, NativeStreams, PostedPart, Thread
 from adapters.slack.api.error_hints import (
     GONE,
@@ -34,8 +35,6 @@ FINISH_PATIENCE_S = 20.0  # then the worker, which has other answers to show, de
 FIRST_PAUSE_S = 0.3
 REPLACE_AFTER_S = 3.0  # readers should not wait longer than this for the end of an answer
 
-NO_IMAGE = "_I couldn't upload the image: Slack refused it ({}). Tell your administrator._"
-
 
 class _Simpler(Exception):
     """A part of the complete reply was refused: it is to be laid out again without that."""
@@ -45,8 +44,9 @@ class SlackAnswer:
     """Shows a text in a thread, in as many messages as it needs. Every operation may be repeated.
 
     `data` of its post holds team, channel, thread, question (its ts), event, conversation, user and
-    user_team; `messages` (timestamps), `open` (those that may still be streaming), `files`, `shown`
-    (the digest of the completely visible reply), and `anew` if an earlier reply was completely visible.
+    user_team; `messages` (timestamps), `open` (those that may still be streaming), `files`, `sent` (of what
+    can't be found again), `shown` (the digest of the completely visible reply), and `anew` if an earlier reply
+    was completely visible.
 
     A step that finds the thread in an unexpected state returns False; the layout is then computed again.
     """
@@ -65,11 +65,11 @@ class SlackAnswer:
         self._may_stream = not recorded
         self._may_have_unknown = False  # an unanswered call may have posted a message
         self._replaced = False
-        self._refused_image = ""
+        self._no_image = ""  # why the images are left out, for the person
         self._already_shown = 0  # characters of an earlier attempt; a growing answer shows no fewer
-        self._ephemeral_sent = 0
+        self.sent = SentParts(post.data)
+        self.finished = post.data.get("shown", "")
         self._growth = GrowingMessages()
-        self._finished = post.data.get("shown", "")
         self._limit = blocks.MESSAGE_LIMIT
         self._throttle = EditThrottle(self._grow, APPEND_INTERVAL_S)
 
@@ -85,7 +85,8 @@ class SlackAnswer:
             "messages": " ".join(message.ts for message in self._messages),
             "open": " ".join(message.ts for message in self._messages if message.streaming),
             "files": self._pictures.recorded,
-            "shown": self._finished,
+            "shown": self.finished,
+            "sent": self.sent.recorded,
         }
         post_id = self._post.id
         if self._messages:
@@ -152,7 +153,7 @@ class SlackAnswer:
         """
         await self._throttle.settle()
         digest = reply_digest(reply)
-        if digest == self._finished:
+        if digest == self.finished:
             return self.post
         give_up_at = time.monotonic() + FINISH_PATIENCE_S
         pause_s = FIRST_PAUSE_S
@@ -169,23 +170,22 @@ class SlackAnswer:
                 log.warning("Could not complete an answer, retrying in %.1f s: %s", wait_s, error)
             await asyncio.sleep(wait_s)
             pause_s *= 2
-        self._finished = digest
+        self.finished = digest
         return self.post
 
     async def _finish_once(self, reply: Reply, digest: str) -> None:
         text = shown_text(reply, self._thread.form)
-        if self._refused_image:
-            text = f"{text}\n\n{NO_IMAGE.format(self._refused_image)}"
+        if self._no_image:
+            text = f"{text}\n\n{self._no_image}"
         text = (await aside(len(text), blocks.defused, text)).strip("\n")
         await aside(len(text), self._parts, text)  # cached for the calls below
         if reply.private and not self._messages:
             trailer = self._trailer(reply)
-            for part in self._growth.parts(text, self._limit)[self._ephemeral_sent :]:
+            for _, part in self.sent.rest("thread", digest, self._growth.parts(text, self._limit)):
                 try:
                     await self._thread.post_ephemeral(part, trailer)
                 except SlackRejected as error:
                     self._simplify(error)
-                self._ephemeral_sent += 1
         else:
             await self._lay_out_or_replace(text, reply)
             for message in self._messages[len(self._parts(text)) :]:
@@ -193,15 +193,10 @@ class SlackAnswer:
                     await self._stop(message)
                 await self._thread.delete(message)
                 self._messages.remove(message)
-        await self._show_images(reply, digest)
-
-    async def _show_images(self, reply: Reply, digest: str) -> None:
-        try:
-            await self._pictures.show(() if self._refused_image else reply.images, digest)
-        except SlackRejected as error:
-            log.warning("The images of an answer are left out: %s", error)
-            self._refused_image = error.code
-            raise _Simpler from error
+        images = () if self._no_image else reply.images
+        if no_image := await self._pictures.show_or_explain(images, digest):
+            self._no_image = no_image
+            raise _Simpler
 
     # -------------------------------------------------------------- layout
 

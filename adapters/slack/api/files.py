@@ -5,6 +5,7 @@ import hashlib
 import io
 import logging
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from adapters.shared.http_responses import ReplyTooLarge, read_body
-from adapters.slack.api.web_api import SlackRejected, SlackUnsure, WebApi
+from adapters.slack.api.web_api import FIRST_RETRY_S, SlackRateLimited, SlackRejected, SlackUnsure, WebApi
 from adapters.slack.formatting import blocks
 from adapters.slack.messages.file_content import (
     CANVAS_MIME,
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 FILE_LIMIT_BYTES = 20 * 1024 * 1024
 FILE_PATIENCE_S = 20.0
+IMAGES_PATIENCE_S = 60.0
+"""How long an image of an answer is tried, while later questions of its thread wait. Slack's limits are per minute."""
 SLACK_DOMAIN = "slack.com"
 NOT_A_MEMBER = frozenset({"not_in_channel", "channel_not_found"})
 
@@ -48,6 +51,9 @@ _TEXT_MIMES = frozenset(
         "application/json",
     }
 )
+
+NO_IMAGE = "_I couldn't upload the image: Slack refused it ({}). Tell your administrator._"
+NO_UPLOAD = "_I couldn't upload the image, because Slack doesn't accept uploads at the moment. Ask for it again later._"
 
 DELETED = "“{name}” was deleted in Slack."
 DENIED = "Slack denied access to {name}. Please upload it in this conversation."
@@ -202,6 +208,25 @@ class ImageUploads:
         for file in files:
             if str(file.get("name", "")).startswith(self._mark):
                 self._files[str(file["name"])] = str(file["id"])
+
+    async def show_or_explain(self, images: Sequence[Image], digest: str) -> str:
+        """Upload images, for about IMAGES_PATIENCE_S at most. Returns what to tell the person if that fails, or ""."""
+        give_up_at, pause_s = time.monotonic() + IMAGES_PATIENCE_S, FIRST_RETRY_S
+        while True:
+            try:
+                await self.show(images, digest)
+            except SlackRejected as error:
+                log.warning("The images of an answer are left out: %s", error)
+                return NO_IMAGE.format(error.code)
+            except (SlackRateLimited, SlackUnsure) as error:
+                log.warning("The images of an answer could not be uploaded: %s", error)
+                wait_s = error.wait_s if isinstance(error, SlackRateLimited) else pause_s
+                if time.monotonic() + wait_s > give_up_at:
+                    return NO_UPLOAD
+            else:
+                return ""
+            await asyncio.sleep(wait_s)
+            pause_s *= 2
 
     async def show(self, images: Sequence[Image], digest: str) -> None:
         """Upload missing images, and delete those of an earlier answer to the same question."""

@@ -6,7 +6,8 @@ from unittest import mock
 
 import pytest
 
-from adapters.slack.answers import stream, thread
+from adapters.slack.answers import elsewhere, stream, thread
+from adapters.slack.api import files
 from bot.domain.errors import ConfigError, PlatformUnavailable
 from bot.domain.events import Address, MessageReceived, PostedMessage
 from bot.domain.prompts import Image
@@ -121,6 +122,25 @@ async def test_a_private_reply_is_simplified_too(room: FakeAdapter, part: str) -
     assert [one["text"] for one in room.slack.workspace.ephemeral] == ["Only you."]
 
 
+async def test_a_private_reply_goes_on_where_it_stopped(room: FakeAdapter) -> None:
+    """Ephemeral messages can't be found again, so how many were sent is recorded with the post."""
+    received = await room.asked()
+    reply = Reply(text="\n\n".join("word " * 1_000 for _ in range(3)), private=True)
+    post, sent, failing = await room.open(received), room.slack.workspace.ephemeral, True
+
+    def refusal(method: str, args: dict[str, Any]) -> str | None:
+        return "internal_error" if failing and len(sent) == 1 and "Ephemeral" in method else None
+
+    room.slack.refusal = refusal
+    for _ in range(2):
+        with pytest.raises(PlatformUnavailable) as raised:
+            await room.adapter.close(post, reply)
+        post = await room.open(received, raised.value.post, retry=True)
+    failing = False
+    await room.adapter.close(post, reply)
+    assert "".join(message["markdown"] for message in sent).count("word") == 3_000
+
+
 @pytest.mark.parametrize(
     "code", ["missing_scope", "file_upload_size_restricted", "storage_limit_reached", "file_uploads_disabled"]
 )
@@ -133,6 +153,19 @@ async def test_a_refused_image_is_named_below(room: FakeAdapter, code: str) -> N
     (shown,) = room.shown(received)
     assert shown.startswith("Here.")
     assert code in shown
+
+
+async def test_an_image_that_fails_holds_nothing_up(
+    room: FakeAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text is shown and says that the image is missing; later questions do not wait for an upload that fails."""
+    monkeypatch.setattr(files, "FILE_PATIENCE_S", 0.0)
+    monkeypatch.setattr(files, "IMAGES_PATIENCE_S", 0.0)
+    room.slack.fault("files.getUploadURLExternal", "500", count=99)
+    received = await room.asked()
+    reply = Reply(text="Here.", images=(Image(mime="image/png", data=b"picture", alt="A bicycle"),))
+    await room.adapter.close(await room.open(received), reply)
+    assert room.shown(received) == [f"Here.\n\n{files.NO_UPLOAD}"]
 
 
 # ------------------------------------------------------------------ 51: places
@@ -192,6 +225,46 @@ async def test_images_reach_the_asker_as_well(room: FakeAdapter) -> None:
     await room.adapter.close(await room.open(received), reply)
     messages = [m for (channel, _), m in room.slack.workspace.messages.items() if channel == "D0ALICE"]
     assert [bool(message.get("files")) for message in messages] == [False, True]
+
+
+async def test_a_failed_image_repeats_no_direct_message(
+    room: FakeAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 51: the answer arrived, and was sent again whenever its image could not be uploaded."""
+    monkeypatch.setattr(files, "FILE_PATIENCE_S", 0.0)
+    monkeypatch.setattr(files, "IMAGES_PATIENCE_S", 0.0)
+    room.slack.refusal = lambda method, args: in_channel("is_archived", method, args)
+    room.slack.fault("files.getUploadURLExternal", "500", count=99)
+    received = await room.asked()
+    reply = Reply(text="Here.", images=(Image(mime="image/png", data=b"picture", alt="A bicycle"),))
+    done = await room.adapter.close(await room.open(received), reply)
+    assert await room.adapter.close(done, reply) == done
+    answer, note = direct(room)
+    assert answer.endswith("Here.")
+    assert note == files.NO_UPLOAD
+
+
+async def test_a_direct_message_goes_on_where_it_stopped(
+    room: FakeAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 51: each attempt at its second part sent the first one again."""
+    monkeypatch.setattr(elsewhere, "PATIENCE_S", 0.0)
+    failing = True
+
+    def refusal(method: str, args: dict[str, Any]) -> str | None:
+        late = failing and len(direct(room)) == 1 and args.get("channel") == "U0ALICE"
+        return in_channel("is_archived", method, args) or ("internal_error" if late else None)
+
+    room.slack.refusal = refusal
+    received = await room.asked()
+    reply, post = Reply(text="\n\n".join("word " * 1_000 for _ in range(3))), await room.open(received)
+    for _ in range(3):
+        with pytest.raises(PlatformUnavailable) as raised:
+            await room.adapter.close(post, reply)
+        post = await room.open(received, raised.value.post, retry=True)
+    failing = False
+    await room.adapter.close(post, reply)
+    assert "".join(direct(room)).count("word") == 3_000
 
 
 @pytest.mark.parametrize("code", ["is_archived", "invalid_blocks"])

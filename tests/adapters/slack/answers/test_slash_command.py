@@ -2,11 +2,13 @@
 
 import pytest
 
+from adapters.slack.api import files
 from bot.domain.errors import PlatformUnavailable
 from bot.domain.events import MessageReceived, PostedMessage
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply
 from tests.adapters.slack.conftest import FakeAdapter, new_adapter
+from tests.simulators.slack import Kind
 
 
 async def typed(room: FakeAdapter, command: str, text: str, channel: str = "C0GENERAL") -> MessageReceived:
@@ -91,6 +93,35 @@ async def test_a_failed_response_continues_where_it_stopped(
             await another.close(PostedMessage(id=post.id, data=data), Reply(text="Because."))
     await room.adapter.close(post, Reply(text="Because."))
     assert ephemerals(room) == ["Because."]
+
+
+async def test_another_attempt_continues_a_command_answer(room: FakeAdapter) -> None:
+    """What was sent is recorded with the post: an ephemeral message can't be found again."""
+    received = await typed(room, "/image", "tell me everything")
+    reply = Reply(text="\n\n".join("word " * 1_000 for _ in range(14)))
+    post = await room.open(received)
+    room.slack.fault("chat.postEphemeral", "limited", count=3, seconds=60)
+    for _ in range(3):
+        with pytest.raises(PlatformUnavailable) as raised:
+            await room.adapter.close(post, reply)
+        post = await room.open(received, raised.value.post, retry=True)
+    assert len(ephemerals(room)) == 5
+
+
+@pytest.mark.parametrize("kind", ["error", "500"])
+async def test_a_missing_image_is_explained_once(
+    room: FakeAdapter, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    """The answer isn't sent again by direct message, with a reason that is none."""
+    monkeypatch.setattr(files, "FILE_PATIENCE_S", 0.0)
+    monkeypatch.setattr(files, "IMAGES_PATIENCE_S", 0.0)
+    received = await typed(room, "/image", "a red bicycle")
+    room.slack.fault("files.getUploadURLExternal", kind, count=9, code="storage_limit_reached")
+    reply = Reply(text="Here.", images=(Image(mime="image/png", data=b"picture", alt="A bicycle"),))
+    await room.adapter.close(await room.open(received), reply)
+    note = files.NO_UPLOAD if kind == "500" else files.NO_IMAGE.format("storage_limit_reached")
+    assert ephemerals(room) == ["Here.", note]
+    assert [channel for channel, _ in room.slack.workspace.messages if channel == "D0ALICE"] == []
 
 
 async def test_commands_of_two_people_share_nothing(room: FakeAdapter) -> None:
