@@ -10,6 +10,7 @@ from adapters.slack.api.files import ImageUploads
 from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, WebApi
 from adapters.slack.formatting import blocks
 from adapters.slack.formatting.blocks import Block, MessageForm, reply_digest, shown_text
+from adapters.slack.payloads import part, string
 from bot.domain.errors import PlatformUnavailable
 from bot.domain.turns import Reply
 
@@ -39,15 +40,15 @@ class Elsewhere:
         if refusal.code in TOKEN_ERRORS or not self._asker:
             raise config_error(refusal) from refusal
         why, what = reason_for_asker(refusal.code)
-        note = f"I couldn't post my answer in <#{self._data['channel']}>: {why}. {what}"
-        if self._data["channel"].startswith("D"):
-            note = f"I couldn't show my answer as usual: {why}. {what}"
+        note = f"I couldn't show my answer as usual: {why}. {what}"
+        if not self._is_direct:
+            note = f"I couldn't post my answer in {await self._where()}: {why}. {what}"
         text = blocks.defused(shown_text(reply, MessageForm.TEXT))
         try:
             channel = ""
             parts = blocks.parts(f"_{note}_\n\n{text}")
-            for _, part in self._sent.rest("direct", reply_digest(reply), parts):
-                channel = await self._direct(part)
+            for _, text in self._sent.rest("direct", reply_digest(reply), parts):
+                channel = await self._direct(text)
         except SlackRejected as error:
             more = f" A direct message to the asker ({self._asker}) failed, too: {error.code}."
             raise config_error(refusal, more) from error
@@ -56,8 +57,7 @@ class Elsewhere:
 
     async def announce(self, error: SlackRateLimited) -> bool:
         """Tell the asker that the answer is late, by an ephemeral or a direct message. False if that fails, too."""
-        wait = _words(error.wait_s)
-        note = f"_Slack lets me post here again in about {wait}. Your answer is ready, and comes then._"
+        note = f"_Slack lets me post {{}} again in about {_words(error.wait_s)}. Your answer is ready, and comes then._"
         if not self._asker:
             return False
         there = {"channel": self._data["channel"], "user": self._asker}
@@ -68,13 +68,30 @@ class Elsewhere:
             ("chat.postMessage", {"channel": self._asker}),
         ]
         for method, place in routes:
+            here = place is there or self._is_direct
+            words = note.format("here" if here else f"in {await self._where()}")
             try:
-                await self._api.call(method, place | blocks.message(note))
+                await self._api.call(method, place | blocks.message(words))
             except PlatformUnavailable as failure:
                 log.info("A delay could not be announced: %s", failure)
             else:
                 return True
         return False
+
+    @property
+    def _is_direct(self) -> bool:
+        return self._data["channel"].startswith("D")
+
+    async def _where(self) -> str:
+        """The name of the channel of the question, if Slack tells it. (`text`, for notifications, takes no links.)"""
+        try:
+            info = await self._api.call("conversations.info", {"channel": self._data["channel"]})
+        except PlatformUnavailable as error:
+            log.info("The name of a channel is unknown: %s", error)
+            return "the channel where you asked"
+        channel = part(info, "channel")
+        name = "" if channel.get("is_mpim") is True else string(channel.get("name"))
+        return f"#{name}" if name else "the channel where you asked"
 
     async def _direct(self, text: str) -> str:
         """Post a direct message, in plain text if blocks are refused. Returns its channel."""

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 FILE_LIMIT_BYTES = 20 * 1024 * 1024
 FILE_PATIENCE_S = 20.0
-IMAGES_PATIENCE_S = 60.0
-"""How long an image of an answer is tried, while later questions of its thread wait. Slack's limits are per minute."""
+IMAGES_PATIENCE_S = 300.0
+"""How long an image of an answer, which was paid for, is tried. Later questions of its thread wait as long."""
 SLACK_DOMAIN = "slack.com"
 NOT_A_MEMBER = frozenset({"not_in_channel", "channel_not_found"})
 

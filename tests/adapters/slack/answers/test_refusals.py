@@ -203,7 +203,7 @@ async def test_the_asker_gets_a_direct_message(room: FakeAdapter, code: str) -> 
     assert room.shown(received) == []
     (told,) = direct(room)
     assert PLACES[code] in told
-    assert "<#C0GENERAL>" in told
+    assert "in #general:" in told
     assert "Because **it** is so." in told
     assert "sk" in told.partition("Because")[0], "it says what to do: ask"
 
@@ -357,7 +357,32 @@ async def test_a_wait_is_announced_by_direct_message(unstreamed: FakeAdapter) ->
     with pytest.raises(PlatformUnavailable):
         await room.adapter.close(post, ANSWER)
     (told,) = direct(room)
-    assert "2 hours" in told
+    assert "post in #general again in about 2 hours" in told
+
+
+async def test_a_name_that_slack_hides_is_left_out(unstreamed: FakeAdapter) -> None:
+    """Field fault 54: the direct message names no channel id instead."""
+    room = unstreamed
+    hidden = {"chat.postEphemeral": "user_not_in_channel", "conversations.info": "missing_scope"}
+    room.slack.refusal = lambda method, args: hidden.get(method)
+    received = await room.asked()
+    post = await room.open(received)
+    room.slack.fault("chat.postMessage", "limited", seconds=7200)
+    with pytest.raises(PlatformUnavailable):
+        await room.adapter.close(post, ANSWER)
+    (told,) = direct(room)
+    assert "in the channel where you asked" in told
+
+
+async def test_a_later_answer_is_announced_too(unstreamed: FakeAdapter) -> None:
+    """Field fault 54: the answer to an edited question waits as the first one did."""
+    received = await unstreamed.asked()
+    done = await unstreamed.answer(received, "First.")
+    announced = PostedMessage(id=done.id, data=done.data | {"announced": "1"})
+    again = await unstreamed.open(received, announced)
+    assert "announced" not in again.data
+    unfinished = PostedMessage(id=again.id, data=again.data | {"announced": "1"})
+    assert "announced" in (await unstreamed.open(received, unfinished)).data
 
 
 async def test_after_the_wait_the_answer_comes(unstreamed: FakeAdapter) -> None:
