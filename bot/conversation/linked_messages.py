@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
-from bot.conversation.thread_context import newest, requests_summary
+from bot.conversation.thread_context import GAP, newest, requests_summary
 from bot.domain.errors import BotError, NotAllowed, Refused
 from bot.domain.events import MessageReceived, QuotedMessage, UnreadPart
 
@@ -14,11 +14,16 @@ log = logging.getLogger(__name__)
 
 LINKED = "linked"
 ReadLinked = Callable[[str], Awaitable[tuple[QuotedMessage, ...]]]
-"""Returns the message or thread of a link. Raises BotError; Refused, with a sentence, if it may not be read."""
+"""Returns the message or thread of a link, and as a last quote of the kind "gap" why a part of it is missing.
+
+Raises BotError; Refused, with a sentence, if it may not be read.
+"""
 
 _PATIENCE_S = 8.0
 """How long an answer waits for one link."""
 _THE_LINK = "the linked message"
+_THE_THREAD = "the linked thread"
+_TOO_LONG = "belongs to a long thread, of which I read the newest {} messages."
 _LATER = "could not be read at the moment. Ask again in a minute."
 
 
@@ -30,46 +35,47 @@ async def no_links(link: str) -> tuple[QuotedMessage, ...]:
 async def with_links(
     received: MessageReceived, read: ReadLinked
 ) -> tuple[MessageReceived, tuple[UnreadPart, ...]]:
-    """The message with the messages to which it links as quotes, and the links that could not be read.
+    """The message with the messages to which it links as quotes, and what could not be read of them.
 
+    A link is read although its preview came with the question, or an earlier attempt has read it: a preview is only
+    the beginning. What is known already is used if the link can't be read.
     Raises Refused if their summary is requested but none can be read.
     """
-    known = {quote.origin for quote in received.quotes}
-    found: list[QuotedMessage] = []
-    unread: list[UnreadPart] = []
-    for link in received.links:
-        if link in known:  # the question is answered again
-            continue
-        name = link if len(received.links) > 1 else _THE_LINK
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                found += _bounded(await read(link), name, unread)
-        except Refused as refused:
-            unread.append(UnreadPart(name=name, reason=str(refused)))
-        except (BotError, TimeoutError) as error:
-            log.warning("A linked message could not be read: %s", error or "timeout")
-            unread.append(UnreadPart(name=name, reason=_LATER))
+    several = len(received.links) > 1
+    results = await asyncio.gather(*(_read(link, read, several) for link in received.links))
+    found = [quote for quotes, _ in results for quote in quotes]
+    unread = tuple(part for _, parts in results for part in parts)
     if unread and not found and not received.quotes and requests_summary(received.text):
         raise NotAllowed("\n".join(part.sentence for part in unread))
-    texts = [quote.text for quote in found]
-    own = [quote for quote in received.quotes if quote.kind != LINKED or not _is_in(quote.text, texts)]
-    return replace(received, quotes=(*found, *own)), tuple(unread)
+    links = {link for link, (quotes, _) in zip(received.links, results, strict=True) if quotes}
+    own = [quote for quote in received.quotes if quote not in found and not _is_known(quote, links, found)]
+    return replace(received, quotes=(*found, *own)), unread
 
 
-def _bounded(
-    quotes: tuple[QuotedMessage, ...], name: str, unread: list[UnreadPart]
-) -> tuple[QuotedMessage, ...]:
+async def _read(
+    link: str, read: ReadLinked, several: bool
+) -> tuple[tuple[QuotedMessage, ...], tuple[UnreadPart, ...]]:
+    """The messages of one link, and what could not be read of them; `several`: the link must be named."""
+    name = link if several else _THE_LINK
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            quotes = await read(link)
+    except Refused as refused:
+        return (), (UnreadPart(name=name, reason=str(refused)),)
+    except (BotError, TimeoutError) as error:
+        log.warning("A linked message could not be read: %s", error or "timeout")
+        return (), (UnreadPart(name=name, reason=_LATER),)
+    part = f"some messages of {name if several else _THE_THREAD}"
+    unread = tuple(UnreadPart(name=part, reason=quote.text) for quote in quotes if quote.kind == GAP)
+    quotes = tuple(quote for quote in quotes if quote.kind != GAP)
     kept = newest(quotes)
     if len(kept) < len(quotes):
-        count = len(quotes) - len(kept)
-        unread.append(
-            UnreadPart(
-                name=name, reason=f"belongs to a long thread, whose oldest {count} messages were not read."
-            )
-        )
-    return kept
+        unread += (UnreadPart(name=name, reason=_TOO_LONG.format(len(kept))),)
+    return kept, unread
 
 
-def _is_in(text: str, texts: list[str]) -> bool:
-    """Whether a preview shows what was read anyway."""
-    return any(text and text in other for other in texts)
+def _is_known(quote: QuotedMessage, links: set[str], found: list[QuotedMessage]) -> bool:
+    """Whether it is the preview of a link that was read, or what was read of it before."""
+    if quote.kind != LINKED:
+        return False
+    return quote.origin in links or any(quote.text and quote.text in other.text for other in found)

@@ -40,7 +40,9 @@ _FILE = re.compile(
     re.IGNORECASE,
 )
 _LINK = re.compile(r"https?://\S+")
-_QUOTED, _LINKED, _GAP, _PREVIEW = "quoted", "linked", "gap", "preview"
+GAP = "gap"
+"""The kind of what says why earlier messages are missing."""
+_QUOTED, _LINKED, _PREVIEW = "quoted", "linked", "preview"
 _FILES = 5
 """Files of earlier messages that are read."""
 _NEWEST_ONLY = f"were not read: of the files of earlier messages, I read the newest {_FILES}."
@@ -98,8 +100,9 @@ async def with_thread(
     """
     known, summary = context_window.remembered(turns), is_asked_for(received)
     was_reset = any(turn.resets for turn in turns)  # the platform still has messages from before the reset
-    newer = not received.threaded or _asks_about_a_file(received)
-    since = bool(known) and received.addressed and newer
+    file = _asks_about_a_file(received)
+    since = bool(known) and received.addressed and (file or not received.threaded)
+    needed = summary or file or not (question and known)  # otherwise, what is missing is told once
     quoted = any(quote.is_earlier or quote.kind == _QUOTED for quote in received.quotes)
     elsewhere = requests_summary(received.text) and any(quote.kind == _LINKED for quote in received.quotes)
     known_here = (was_reset or (question and known)) and not (summary or since)
@@ -112,12 +115,13 @@ async def with_thread(
         if summary and not known:
             raise
         log.info("No access to the earlier messages of a thread: %s", refused)
-        return (received, (_PARTLY,) if summary else (), () if known else (_unread(str(refused)),))
+        return received, (_PARTLY,) if summary else (), () if known else (_unread(str(refused)),)
     except (BotError, TimeoutError) as error:
         log.warning("The earlier messages of a thread could not be read: %s", error or "timeout")
-        return received, (), (_failure(error, summary),)
-    gaps = tuple(_unread(quote.text, _SOME) for quote in quotes if quote.kind == _GAP)
-    quotes = tuple(quote for quote in quotes if quote.kind != _GAP)[-_QUOTES:]
+        failure = _failure(error, summary)
+        return received, (), (failure,) if needed else ()
+    gaps = tuple(_unread(quote.text, _SOME) for quote in quotes if needed and quote.kind == GAP)
+    quotes = tuple(quote for quote in quotes if quote.kind != GAP)[-_QUOTES:]
     if summary and not known and not quotes:
         raise NotAllowed(_NOTHING)
     if since and not summary:

@@ -133,8 +133,9 @@ class Adapter(Protocol):
     async def linked(self, address: Address, link: str) -> tuple[QuotedMessage, ...]:
         """The message or thread that a link in the question leads to, oldest first, of the kind "linked".
 
-        Empty if the platform has no such links. Raises Refused, with a sentence for the person, if the bot or
-        the asker may not read it, or it is gone; PlatformUnavailable and ConfigError.
+        A last one of the kind "gap" says why some were left out, as in `context`. Empty if the platform has no such
+        links. Raises Refused, with a sentence for the person, if the bot or the asker may not read it, or it is gone;
+        PlatformUnavailable and ConfigError.
         """
         ...
 

@@ -1,5 +1,6 @@
 """Events: what a person did, in the same form for all platforms."""
 
+import re
 from datetime import UTC, datetime
 from typing import dataclass_transform
 
@@ -90,9 +91,14 @@ class QuotedMessage(Frozen):
         return not self.kind or self.kind.endswith(EARLIER)
 
 
+_DESCRIPTION = re.compile(r"(?:the|an?|some) (?!.*\.\w{1,5}\Z)", re.IGNORECASE)
+"""Words instead of a name; a name such as "The plan.pdf" is one all the same."""
+
+
 class UnreadPart(Frozen):
     """A part of a message that could not be read. “`name`” followed by `reason` is a sentence for the person.
 
+    A name with an article, such as "the linked message", describes the part: it has no quotation marks.
     A reason that begins with a capital letter is a sentence of its own.
     """
 
@@ -102,9 +108,11 @@ class UnreadPart(Frozen):
     @property
     def sentence(self) -> str:
         """What the person and the model are told."""
+        described = _DESCRIPTION.match(self.name)
+        name = self.name[0].upper() + self.name[1:] if described else f"“{self.name}”"
         if self.reason[:1].islower():
-            return f"“{self.name}” {self.reason}"
-        return self.reason if self.name in self.reason else f"“{self.name}”: {self.reason}"
+            return f"{name} {self.reason}"
+        return self.reason if self.name in self.reason else f"{name}: {self.reason}"
 
 
 class BaseEvent(Frozen):

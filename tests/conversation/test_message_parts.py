@@ -1,5 +1,6 @@
 """What came with a question beside its words: quotes, files, links, and what could not be read."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -303,13 +304,54 @@ async def test_previews_of_linked_messages_are_not_repeated(harness: Harness) ->
     assert "Decided: yes." in question(harness), "what Slack showed may be used even if the rest may not"
 
 
+async def test_a_preview_does_not_replace_its_thread(harness: Harness) -> None:
+    """Field fault 46: Slack's preview of a link is only the first message of the thread, or its beginning."""
+    harness.adapter.links = {LINK: (LINKED, replace(LINKED, author="Eve", text="I disagree."))}
+    preview = replace(LINKED, text="Decided: …")
+    await harness.answer(replace(asks("summarise", LINK), quotes=(preview,)))
+    text = question(harness)
+    assert "I disagree." in text
+    assert "Decided: …" not in text
+    harness.adapter.links = {}
+    await harness.answer(received("/again", channel="C1", event="b"))
+    assert "I disagree." in question(harness), "what was read before is used if the link can't be read now"
+    harness.adapter.links = {LINK: (LINKED,)}
+    await harness.answer(received("/again", channel="C1", event="c"))
+    assert question(harness).count("<message ") == 1
+
+
+async def test_links_are_read_at_the_same_time(harness: Harness) -> None:
+    """Field fault 46: an answer waits no longer for three links than for one."""
+    all_asked = asyncio.Barrier(2)
+
+    class Together(FakeAdapter):
+        async def linked(self, address: Address, link: str) -> tuple[QuotedMessage, ...]:
+            await all_asked.wait()
+            return (replace(LINKED, text=f"read {link}", origin=link),)
+
+    harness.adapter = Together()
+    (turn,) = await harness.answer(asks("compare", LINK, OTHER_LINK))
+    assert question(harness).index(f"read {LINK}") < question(harness).index(f"read {OTHER_LINK}")
+    assert turn.unread == ()
+
+
+async def test_a_gap_in_a_linked_thread_is_named(harness: Harness) -> None:
+    """Field fault 46: a linked thread that was read in part is not taken for the whole."""
+    gap = QuotedMessage(author="", text="could not be read, because Slack limits it.", kind="gap")
+    harness.adapter.links = {LINK: (LINKED, gap)}
+    await harness.answer(asks("summarise", LINK))
+    note = "Some messages of the linked thread could not be read, because Slack limits it."
+    assert harness.adapter.texts == [f"Fine.\n\n_{note}_"]
+    assert note in question(harness)
+
+
 async def test_a_long_linked_thread_is_read_partly(harness: Harness) -> None:
     """Field fault 46: and the person is told."""
     harness.context_tokens = 100_000
     harness.adapter.links = {LINK: tuple(replace(LINKED, text=f"m{n} " + "x" * 1_000) for n in range(30))}
     await harness.answer(asks("summarise", LINK))
     assert "m29 " in question(harness)
-    assert "belongs to a long thread, whose oldest" in harness.adapter.texts[0]
+    assert "belongs to a long thread, of which I read the newest 11 messages" in harness.adapter.texts[0]
 
 
 async def test_one_long_linked_message_is_cut(harness: Harness) -> None:
@@ -371,7 +413,7 @@ async def test_an_unreadable_thread_is_not_an_empty_one(
     """Field fault 53: model and person are told."""
     harness.adapter = Closed(error)
     await harness.answer(received("what do they want?", channel="C1", event="a"))
-    assert harness.adapter.texts[0].startswith("Fine.\n\n_“The earlier messages of this thread”")
+    assert harness.adapter.texts[0].startswith("Fine.\n\n_The earlier messages of this thread")
     assert note in harness.adapter.texts[0]
     assert note in question(harness)
     assert "conversations.replies" not in harness.adapter.texts[0]
@@ -385,7 +427,7 @@ async def test_a_gap_in_the_thread_is_named(harness: Harness) -> None:
     harness.adapter.before = (QuotedMessage(author="Bob", text="Hello."), gap)
     await harness.answer(received("what now?", channel="C1"))
     assert "Hello." in question(harness)
-    note = "_“Some of the earlier messages of this thread” could not be read, because Slack limits it._"
+    note = "_Some of the earlier messages of this thread could not be read, because Slack limits it._"
     assert harness.adapter.texts == [f"Fine.\n\n{note}"]
 
 
@@ -451,3 +493,20 @@ async def test_a_long_summary_says_what_it_leaves_out(harness: Harness) -> None:
     )
     await harness.answer(received("summarise this thread", channel="C1"))
     assert "so the oldest 19 were not read" in harness.adapter.texts[0]
+
+
+async def test_in_a_chat_a_gap_is_named_once(harness: Harness) -> None:
+    """Field fault 53: where each question brings the messages since the last one, the note is not repeated."""
+    gap = QuotedMessage(author="", text="could not be read, because Slack limits it.", kind="gap")
+
+    async def asked(text: str, event: str) -> str:
+        harness.adapter.before = (QuotedMessage(author="Bob", text="Hello.", at=now()), gap)
+        await harness.answer(replace(received(text, channel="C1", event=event), threaded=False))
+        return harness.adapter.texts[-1]
+
+    assert "Slack limits it" in await asked("what now?", "a")
+    assert await asked("and now?", "b") == "Fine."
+    assert "Slack limits it" in await asked("summarise this chat", "c"), "unless it matters for the answer"
+    harness.adapter.broken.add("context")
+    assert await asked("what else?", "d") == "Fine."
+    assert "could not be read at the moment" in await asked("what does this file say?", "e")

@@ -147,7 +147,7 @@ async def test_missing_thread_access_still_answers(harness: Harness) -> None:
     harness.adapter.broken.add("context")
     harness.model.script = lambda prompt: words("Hi.")
     await harness.answer(received("hello", channel="C1"))
-    note = "“The earlier messages of this thread” could not be read at the moment. Ask again in a minute."
+    note = "The earlier messages of this thread could not be read at the moment. Ask again in a minute."
     assert harness.adapter.texts == [f"Hi.\n\n_{note}_"]
     assert note in harness.model.prompts[0].messages[-1].text
 

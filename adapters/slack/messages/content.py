@@ -291,7 +291,7 @@ def as_text(content: MessageContent) -> str:
             f"[{quote.kind}: {quote.author}{origin}]" if quote.kind not in (ALERT, TRANSCRIPT, TABLE) else ""
         )
         pieces.append(f"{head}\n{quote.text}".strip())
-    pieces += [f"[“{part.name}” {part.reason}]" for part in content.unread]
+    pieces += [f"[{part.sentence}]" for part in content.unread]
     attachments = [*content.attachments, *(one for quote in content.quotes for one in quote.attachments)]
     if attachments:
         pieces.append(f"[with {', '.join(one.name or 'a file' for one in attachments)}]")
