@@ -15,6 +15,9 @@ PATIENCE_S = 5.0
 MEMBER_PAGES = 5
 MEMBERS = 1_000  # of one page, the maximum (docs.slack.dev/reference/methods/conversations.members)
 
+LONG = (
+    f"were not read: of a long thread, I read the first message and the newest {thread_history.MESSAGES - 1}."
+)
 NO_LINK = "I can't open this link: it doesn't lead to a message in Slack."
 NOT_THERE = (
     "I can't read the linked message: I'm not a member of its channel, or it isn't in this workspace. Invite me there "
@@ -31,6 +34,10 @@ NO_SCOPE = (
     "I can't check who may read the linked message, because the app lacks a permission. Ask an administrator to run "
     "`parley check`, or copy the text here."
 )
+TOO_MANY_MEMBERS = (
+    "I can't check whether you may read the linked message, because its channel has more than "
+    f"{MEMBER_PAGES * MEMBERS:,} members. Copy its text here."
+)
 _NOT_THERE = frozenset(
     {"not_in_channel", "channel_not_found", "team_not_found", "no_permission", "access_denied"}
 )
@@ -39,7 +46,9 @@ _NO_SCOPE = frozenset({"missing_scope", "unknown_method", "not_allowed_token_typ
 
 
 async def linked(workspace: Workspace, data: Mapping[str, str], link: str) -> tuple[QuotedMessage, ...]:
-    """The thread of the linked message, oldest first. `data` are those of the question's address.
+    """The thread of the linked message, oldest first; at the end, of the kind "gap", why some messages are missing.
+
+    `data` are those of the question's address.
 
     Raises NotAllowed, with a sentence for the person, and PlatformUnavailable.
     """
@@ -48,13 +57,13 @@ async def linked(workspace: Workspace, data: Mapping[str, str], link: str) -> tu
         raise NotAllowed(NO_LINK)
     try:
         await _require_access(workspace, data, place.channel)
-        messages = await _thread(workspace, place)
+        messages, gaps = await _thread(workspace, place)
     except SlackRejected as error:
         raise _refusal(error) from error
     if not messages:
         raise NotAllowed(GONE)
     quotes = await thread_history.quoted(workspace, messages, data)
-    return thread_history.with_kind(quotes, LINKED, link)
+    return (*thread_history.with_kind(quotes, LINKED, link), *map(thread_history.gap_of, gaps))
 
 
 def _refusal(error: SlackRejected) -> Exception:
@@ -96,6 +105,7 @@ async def _is_full_member(workspace: Workspace, data: Mapping[str, str]) -> bool
 
 
 async def _is_in_channel(workspace: Workspace, user: str, channel: str) -> bool:
+    """Whether a person is among the members. Raises NotAllowed if there are too many to look through."""
     args: dict[str, object] = {"channel": channel, "limit": MEMBERS}
     for _ in range(MEMBER_PAGES if user else 0):
         page = await workspace.api.call("conversations.members", args, patience_s=PATIENCE_S)
@@ -106,29 +116,23 @@ async def _is_in_channel(workspace: Workspace, user: str, channel: str) -> bool:
         if not cursor:
             return False
         args["cursor"] = cursor
+    if user:
+        raise NotAllowed(TOO_MANY_MEMBERS)
     return False
 
 
-async def _thread(workspace: Workspace, place: Permalink) -> list[Payload]:
-    """The newest messages of the thread, with its first one; or the only message, if nobody replied."""
-    messages = await _replies(workspace, place.channel, place.thread or place.ts)
+async def _thread(workspace: Workspace, place: Permalink) -> tuple[list[Payload], tuple[str, ...]]:
+    """The newest messages of the thread, with its first one, or the only message; and why others were not read."""
+    messages, gaps = await _pages(workspace, place.channel, place.thread or place.ts)
     root = string(messages[0].get("thread_ts")) if messages else ""
     if root and root != (place.thread or place.ts):  # the link to a reply did not name its thread
-        messages = await _replies(workspace, place.channel, root)
+        messages, gaps = await _pages(workspace, place.channel, root)
     if len(messages) > thread_history.MESSAGES:
-        return [messages[0], *messages[1 - thread_history.MESSAGES :]]
-    return messages
+        return [messages[0], *messages[1 - thread_history.MESSAGES :]], (*gaps, LONG)
+    return messages, gaps
 
 
-async def _replies(workspace: Workspace, channel: str, ts: str) -> list[Payload]:
-    args: dict[str, object] = {"channel": channel, "ts": ts, "limit": thread_history.PAGE}
-    messages: list[Payload] = []
-    for number in range(thread_history.PAGES):
-        page = await workspace.api.call("conversations.replies", args, patience_s=PATIENCE_S)
-        received = thread_history.tidied(page)
-        messages += received if number == 0 else [one for one in received if one["ts"] != ts]
-        cursor = string(part(page, "response_metadata").get("next_cursor"))
-        if not cursor:
-            break
-        args["cursor"] = cursor
-    return messages
+async def _pages(workspace: Workspace, channel: str, thread: str) -> tuple[list[Payload], tuple[str, ...]]:
+    found = [one async for one in thread_history.read_pages(workspace, channel, thread)]
+    messages = [one for one in found if not isinstance(one, str)]
+    return messages, tuple(one for one in found if isinstance(one, str))

@@ -1,6 +1,8 @@
 """Reads what others wrote: in a thread before a question, in the channel around it, or where a link leads."""
 
+import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from adapters.slack.api.files import NOT_A_MEMBER
-from adapters.slack.api.web_api import SlackRateLimited, SlackRejected
+from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, SlackUnsure
 from adapters.slack.events.lenient import tidy
 from adapters.slack.events.parser import SPOKEN_SUBTYPES
 from adapters.slack.messages import content
@@ -23,10 +25,12 @@ log = logging.getLogger(__name__)
 MESSAGES = 50
 PAGES = 5  # threads are read from their start, so in longer ones (1,000 messages) the newest are missed
 PAGE = 200
-PATIENCE_S = 10.0
+PATIENCE_S = 5.0  # with the names, less than the 8 seconds for which an answer waits
 NAMES_PATIENCE_S = 3.0
+GAP = "gap"
 NO_MEMBER = "I'm not a member of this channel, so I can't read its messages. Invite me with /invite."
 LIMITED = "could not be read, because Slack limits how often apps may read. Ask again in a minute."
+INTERRUPTED = "could not be read, because Slack did not answer. Ask again in a minute."
 TOO_MANY = f"could not be read, because the thread has more than {PAGES * PAGE:,} messages."
 
 
@@ -36,7 +40,7 @@ async def thread_messages(workspace: Workspace, data: Mapping[str, str]) -> tupl
     kept: deque[Payload] = deque(maxlen=MESSAGES)
     gap = ""
     try:
-        async for message in _messages(workspace, data):
+        async for message in read_pages(workspace, data["channel"], data["thread"], data["question"]):
             if isinstance(message, str):
                 gap = message
             elif message["ts"] < data["question"] and not ours & {message.get("user"), message.get("bot_id")}:
@@ -44,7 +48,7 @@ async def thread_messages(workspace: Workspace, data: Mapping[str, str]) -> tupl
     except SlackRejected as error:
         raise _refusal(error) from error
     quotes = await quoted(workspace, kept, data)
-    return (*quotes, QuotedMessage(author="", text=gap, kind="gap")) if gap else quotes
+    return (*quotes, gap_of(gap)) if gap else quotes
 
 
 async def channel_messages(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
@@ -104,23 +108,34 @@ def _quotes(message: Payload, read: MessageContent, names: Mapping[str, str]) ->
     return [quote, *others]
 
 
-async def _messages(workspace: Workspace, data: Mapping[str, str]) -> AsyncGenerator[Payload | str]:
-    """The messages of the thread up to the question, page by page; at the end, what could not be read of it."""
-    args = {"channel": data["channel"], "ts": data["thread"], "latest": data["question"], "limit": PAGE}
+async def read_pages(
+    workspace: Workspace, channel: str, thread: str, latest: str = ""
+) -> AsyncGenerator[Payload | str]:
+    """The messages of a thread, up to `latest`, page by page; at the end, why some could not be read.
+
+    Raises PlatformUnavailable and SlackRejected if none can be read, within PATIENCE_S.
+    """
+    args: dict[str, object] = {"channel": channel, "ts": thread, "limit": PAGE}
+    args |= {"latest": latest} if latest else {}
+    give_up_at = time.monotonic() + PATIENCE_S
     for number in range(PAGES):
+        left_s = max(0.0, give_up_at - time.monotonic())
         try:
-            page = await workspace.api.call("conversations.replies", args, patience_s=PATIENCE_S)
-        except SlackRateLimited as error:
-            # Apps that are distributed but not in the Marketplace may read once a minute.
-            log.warning("Stopped reading a thread: %s", error)
+            async with asyncio.timeout(left_s):
+                page = await workspace.api.call("conversations.replies", args, patience_s=left_s)
+        except (SlackRateLimited, SlackUnsure, TimeoutError) as error:
             if number == 0:
+                if isinstance(error, TimeoutError):
+                    raise SlackUnsure("Slack did not answer conversations.replies in time") from error
                 raise
-            yield LIMITED
+            # Apps that are distributed but not in the Marketplace may read once a minute.
+            log.warning("Stopped reading a thread: %s", error or "timeout")
+            yield LIMITED if isinstance(error, SlackRateLimited) else INTERRUPTED
             return
         for message in tidied(page):
-            if number == 0 or message["ts"] != data["thread"]:  # each page begins with the root
+            if number == 0 or message["ts"] != thread:  # each page begins with the root
                 yield message
-        cursor = part(page, "response_metadata").get("next_cursor")
+        cursor = string(part(page, "response_metadata").get("next_cursor"))
         if not cursor:
             return
         args["cursor"] = cursor
@@ -131,6 +146,11 @@ def tidied(page: Mapping[str, Any]) -> list[Payload]:
     """The messages of a page, without invalid fields, and without those that have no timestamp."""
     messages = [tidy({"message": message}).get("message", {}) for message in objects(page.get("messages"))]
     return [message for message in messages if message.get("ts")]
+
+
+def gap_of(reason: str) -> QuotedMessage:
+    """What stands for messages that were not read."""
+    return QuotedMessage(author="", text=reason, kind=GAP)
 
 
 def with_kind(quotes: tuple[QuotedMessage, ...], kind: str, origin: str) -> tuple[QuotedMessage, ...]:

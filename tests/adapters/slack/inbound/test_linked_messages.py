@@ -1,12 +1,15 @@
 """Messages and threads to which people link: read if the bot and the asker may read them."""
 
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 
+from adapters.slack.inbound import linked_messages, thread_history
 from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
 from bot.domain.events import QuotedMessage
 from tests.adapters.slack.conftest import FakeAdapter
+from tests.simulators.slack import Kind
 from tests.simulators.slack_methods import Workspace
 
 HERE, THERE, OUTSIDE = "C0GENERAL", "C0SALES", "C0OTHER"
@@ -154,6 +157,50 @@ async def test_a_rate_limit_is_not_a_refusal(place: tuple[FakeAdapter, str, str]
     room.slack.fault("conversations.replies", "limited", seconds=60)
     with pytest.raises(PlatformUnavailable):
         await room.adapter.linked(received.address, received.links[0])
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("limited", "Slack limits"), ("500", "did not answer")])
+async def test_what_was_read_before_a_failure_counts(
+    place: tuple[FakeAdapter, str, str], monkeypatch: pytest.MonkeyPatch, kind: Kind, reason: str
+) -> None:
+    """Field fault 46: a failure at the second page loses the second page only, and says so."""
+    room, root, _ = place
+    monkeypatch.setattr(thread_history, "PAGE", 1)
+    monkeypatch.setattr(thread_history, "PATIENCE_S", 1.0)
+
+    def refusal(method: str, args: dict[str, object]) -> None:
+        if method == "conversations.replies" and not args.get("cursor"):
+            room.slack.fault(method, kind, count=9, seconds=60)
+
+    room.slack.refusal = refusal
+    *quotes, gap = await read(room, permalink(THERE, root))
+    assert [quote.text for quote in quotes] == ["Shall we sell?", "I say yes"]
+    assert (gap.kind, reason in gap.text) == ("gap", True)
+
+
+async def test_a_long_linked_thread_says_so(place: tuple[FakeAdapter, str, str]) -> None:
+    """Field fault 46: of a long thread the first message and the newest ones are read."""
+    room, root, _ = place
+    with mock.patch.object(thread_history, "MESSAGES", 2):
+        *quotes, gap = await read(room, permalink(THERE, root))
+    assert [quote.text for quote in quotes] == ["Shall we sell?", "Decided: yes"]
+    assert gap.text.startswith("were not read: ")
+    with mock.patch.object(thread_history, "PAGE", 1), mock.patch.object(thread_history, "PAGES", 1):
+        *quotes, gap = await read(room, permalink(THERE, root))
+    assert "more than" in gap.text
+
+
+async def test_a_very_large_channel_is_no_refusal(
+    place: tuple[FakeAdapter, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 46: a member whose membership is not found within 5,000 members is not told "you aren't one"."""
+    room, root, _ = place
+    room.slack.workspace.private.add(THERE)
+    room.slack.workspace.channels[THERE] |= {ALICE, "U0AAA"}
+    monkeypatch.setattr(linked_messages, "MEMBERS", 1)
+    monkeypatch.setattr(linked_messages, "MEMBER_PAGES", 1)
+    with pytest.raises(NotAllowed, match="can't check whether you may read"):
+        await read(room, permalink(THERE, root))
 
 
 @pytest.mark.parametrize("link", ["", "https://example.com", "https://a.slack.com/archives/C1", "x" * 9_000])
