@@ -11,10 +11,10 @@ from bot.conversation.engine import Engine
 from bot.domain import telemetry
 from bot.domain.adapter import Adapter
 from bot.domain.errors import PlatformUnavailable
-from bot.domain.events import MessageReceived, PostedMessage
+from bot.domain.events import PostedMessage
 from bot.domain.turns import Reply, Turn
 from bot.generation.turn_builder import TurnBuilder
-from bot.storage.queue.inbox import CommitRequest
+from bot.storage.queue.inbox import Claim, CommitRequest
 from bot.storage.usage.charges import Charges
 from bot.worker import outcomes
 from bot.worker.job import DELIVERY_S, Job, best_effort
@@ -31,6 +31,12 @@ def pause_s(failures: int, unreachable_s: float) -> float:
     if unreachable_s > _LONG_OUTAGE_S:
         return _LONG_PAUSE_S
     return _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
+
+
+def _delay_s(claim: Claim, error: PlatformUnavailable) -> float | None:
+    """The seconds until the next attempt at a delivery; None if it would be too late then."""
+    delay = max(pause_s(claim.failures, claim.unreachable_s), error.retry_after_s or 0)
+    return delay if claim.unreachable_s + delay <= DELIVERY_S else None
 
 
 class Delivery:
@@ -91,26 +97,32 @@ class Delivery:
         telemetry.DEAD_LETTERS.inc(bool(reason))
         await self._commit(job, turn, final)
 
-    async def fail(self, job: Job, received: MessageReceived, reply: Reply, reason: str) -> Turn | None:
+    async def fail(self, job: Job, text: str, reason: str) -> CommitRequest | None:
         """Show that a question can't be answered. None if that has to wait for the platform: it is stored then.
 
-        Raises only LeaseLost and StateUnavailable.
+        Returns what to commit. Raises only LeaseLost and StateUnavailable.
         """
-        turn = outcomes.failed(received, reply, reason)
+        request = outcomes.failure(job.claim, text, reason)
+        if (turn := request.turn) is None:
+            return request
+        job.post = job.post or turn.post
+        reply = await self._engine.with_images(job.claim.conversation, turn.reply)
         try:
-            post = await job.show_result(self._find, received.address, reply)
+            post = await job.show_result(self._find, turn.received.address, reply)
         except PlatformUnavailable as error:
             log.warning("A person can't be told yet that their question is not answered: %s", error)
-            await job.store_reply(CommitRequest(turn=outcomes.pending(turn, job.post, job.claim, reason)))
-            await self.postpone(job, error)
-            return None
-        return replace(turn, post=post, attempts=job.claim.attempt)
+            if _delay_s(job.claim, error) is not None:
+                waiting = outcomes.pending(turn, job.post, job.claim, reason)
+                await job.store_reply(CommitRequest(turn=waiting, place=request.place))
+                await self.postpone(job, error)
+                return None
+            post = job.post and outcomes.without_streamed(job.post)
+        return dataclasses.replace(request, turn=replace(turn, post=post, attempts=job.claim.attempt))
 
     async def postpone(self, job: Job, error: PlatformUnavailable) -> bool:
         """Release the event until the platform may be available again; False if that takes too long."""
-        claim = job.claim
-        delay = max(pause_s(claim.failures, claim.unreachable_s), error.retry_after_s or 0)
-        if claim.unreachable_s + delay > DELIVERY_S:
+        delay = _delay_s(job.claim, error)
+        if delay is None:
             return False
         log.warning("The platform is unavailable, trying again in %.1f s: %s", delay, error)
         telemetry.RETRIES.labels(type(error).__name__).inc()
@@ -131,7 +143,8 @@ class Delivery:
                 log.error("The person could not be told that their answer is not shown: %s", error)
         kept = None if turn.undelivered.dead_letter else turn.undelivered
         log.error("A reply in %s could not be delivered: %s", job.claim.conversation, reason)
-        turn = replace(turn, post=job.post or turn.post, undelivered=kept)
+        post = job.post or turn.post
+        turn = replace(turn, post=post and outcomes.without_streamed(post), undelivered=kept)
         await self._commit(job, turn, _with(reply, turn, reason))
 
     async def _show(self, job: Job, opened: Awaitable[PostedMessage], reply: Reply) -> PostedMessage:

@@ -14,6 +14,7 @@ from bot.domain.turns import Reply
 from bot.generation.turn_builder import Stop
 from bot.storage.live.live_view import TEXT_SHOWN, RunningAnswer
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
+from bot.worker.outcomes import without_streamed
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ class Job:
     async def show_result(
         self, find: Callable[[str], Adapter], address: Address, reply: Reply
     ) -> PostedMessage | None:
-        """Try to show the person a reply; returns its post. Other errors than PlatformUnavailable are only logged.
+        """Try to show the person a reply; returns its post as turns store it. Other errors are only logged.
 
         Raises PlatformUnavailable if the platform may show it later.
         """
@@ -163,7 +164,7 @@ class Job:
                 if not error.permanent and self.claim.unreachable_s + (error.retry_after_s or 0) < DELIVERY_S:
                     raise
             log.warning("The result could not be shown to the person: %s", error)
-        return self.post
+        return self.post and without_streamed(self.post)
 
     async def withdraw(self, find: Callable[[str], Adapter], event: MessageWithdrawn) -> None:
         """End a message whose author has since deleted all their data."""

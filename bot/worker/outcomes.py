@@ -40,12 +40,21 @@ UNAVAILABLE_TEXT = (
 )
 SUPERSEDED_TEXT = "_Not answered separately: you sent another message._"
 
+_UNEDITED = "\n\n_This is the answer to your question before you edited it. "
+_ADDED = frozenset({"preview", "linked"})
+"""Kinds of quotes that the platform adds to a message later, or the engine."""
 _SAME = re.compile(r"\n\n_[\w ]{1,20} at [\d:]+ UTC: the answer is the same\._\Z")
 
 
 def shown(turn: Turn, post: PostedMessage, attempts: int) -> Turn:
     """An answered turn with its post, and without the bytes of its images."""
-    return replace(without_bytes(turn), post=post, attempts=attempts, ended_at=now(), undelivered=None)
+    return replace(
+        without_bytes(turn),
+        post=without_streamed(post),
+        attempts=attempts,
+        ended_at=now(),
+        undelivered=None,
+    )
 
 
 def without_bytes(turn: Turn) -> Turn:
@@ -58,10 +67,13 @@ def pending(turn: Turn, post: PostedMessage | None, claim: Claim, dead_letter: s
     """A turn whose reply is finished and not delivered yet."""
     event = claim.event.id if claim.event is not None else ""
     undelivered = Undelivered(event=event, attempts=claim.attempt - 1, dead_letter=dead_letter)
-    if post is not None:  # what was streamed stays with the lease
-        data = {name: value for name, value in post.data.items() if name != STREAMED}
-        post = replace(post, data=data)
+    post = post and without_streamed(post)
     return replace(without_bytes(turn), post=post, attempts=claim.attempt, undelivered=undelivered)
+
+
+def without_streamed(post: PostedMessage) -> PostedMessage:
+    """A post as it is stored in a turn: what was streamed stays with the lease."""
+    return replace(post, data={name: value for name, value in post.data.items() if name != STREAMED})
 
 
 def dropped(turn: Turn, stop: Stop) -> Turn:
@@ -128,8 +140,15 @@ def with_edit(received: MessageReceived, edited: MessageEdited) -> MessageReceiv
 
 def changes(received: MessageReceived, edited: MessageEdited) -> bool:
     """Whether an edit needs a new answer: not if only the formatting or a preview has changed."""
-    same = replace(with_edit(received, edited), text=received.text) == received
+    after = _own(with_edit(received, edited))
+    same = replace(after, text=received.text) == _own(received)
     return edited.regenerate or not same or edited.text.split() != received.text.split()
+
+
+def _own(received: MessageReceived) -> MessageReceived:
+    """A message without what others added to it: previews by the platform, and what was read of links and threads."""
+    quotes = (quote for quote in received.quotes if not quote.is_earlier and quote.kind not in _ADDED)
+    return replace(received, quotes=tuple(quotes))
 
 
 def superseded(received: MessageReceived) -> Turn:
@@ -145,9 +164,22 @@ def superseded(received: MessageReceived) -> Turn:
     return _unanswered(received, Reply(text=SUPERSEDED_TEXT), "refused", reason, text)
 
 
-def failed(received: MessageReceived, reply: Reply, reason: str) -> Turn:
-    """A question that can't be answered."""
-    return _unanswered(received, reply, "failed", reason)
+def failure(claim: Claim, text: str, reason: str) -> CommitRequest:
+    """The commit of an event that can't be answered: a dead letter and, of a question, a turn that says so in `text`.
+
+    An edited question keeps its turn and its answer, below which `text` stands.
+    """
+    event = claim.event
+    if isinstance(event, MessageReceived):
+        turn = _unanswered(event, Reply(text=text, failed=True), "failed", reason)
+        return CommitRequest(turn=turn, dead_letter_reason=reason)
+    place = place_of(claim.turns, event.target) if isinstance(event, MessageEdited) else None
+    if place is None:
+        return CommitRequest(dead_letter_reason=reason)
+    before = claim.turns[place]
+    answer = before.reply.text.partition(_UNEDITED)[0]
+    reply = replace(before.reply, text=f"{answer}{_UNEDITED}{text}_")
+    return CommitRequest(turn=replace(before, reply=reply), place=place, dead_letter_reason=reason)
 
 
 def _unanswered(

@@ -38,7 +38,7 @@ from bot.domain.events import (
     now,
 )
 from bot.domain.prompts import Image
-from bot.domain.turns import Reply, Turn
+from bot.domain.turns import Turn
 from bot.storage.live.live_view import LiveView, RunningAnswer
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.usage.charges import Charges
@@ -366,13 +366,11 @@ class Worker:
             telemetry.DEAD_LETTERS.inc()
             await self._delivery.give_up(job, reply, reason, undelivered)
             return
-        turn: Turn | None = None
-        if isinstance(claim.event, MessageReceived):
-            turn = await self._delivery.fail(job, claim.event, Reply(text=text, failed=True), reason)
-            if turn is None:
-                return
+        request = await self._delivery.fail(job, text, reason)
+        if request is None:
+            return
         telemetry.DEAD_LETTERS.inc()
-        await job.commit(CommitRequest(turn=turn, dead_letter_reason=reason))
+        await job.commit(request)
         if claim.event is not None:
             await best_effort(self._charges.give_back(claim.event.user.tenant, claim.event.id))
 

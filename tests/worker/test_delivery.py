@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from itertools import accumulate
 
 import pytest
 from msgspec.structs import replace
@@ -24,6 +25,9 @@ from bot.worker.delivery import pause_s
 from tests.support.acts import BOB, deleted, edited, received, stopped
 from tests.support.fake_adapter import FakeAdapter, words
 from tests.support.harness import CONVERSATION, Harness
+
+PAUSES = [pause_s(failures, 0) for failures in range(20)]
+"""In seconds, before `fast` replaces them."""
 
 
 class Refusal(PlatformUnavailable):
@@ -215,6 +219,54 @@ async def test_a_refused_reply_is_explained(harness: Harness) -> None:
     assert len(harness.model.prompts) == 1
 
 
+async def test_an_edit_that_fails_keeps_its_answer(harness: Harness) -> None:
+    """Field fault 128: the failure of an edited question is shown, also after an outage, and below its answer."""
+    harness.adapter = platform = Platform()
+    await harness.answer(received("old", event="a"))
+    harness.model.script = lambda prompt: [*words("half a")[:1], RuntimeError("boom")]
+    for event in ("b", "c"):
+        platform.errors = down(2)
+        (turn,) = await harness.answer(edited("a", "new", event=event))
+        answer, _, note = platform.shown["post of a"].partition("\n\n_")
+        assert answer == "You said: old"
+        assert note.startswith("This is the answer to your question before you edited it. Sorry, I can")
+        assert (turn.received.text, turn.outcome, turn.undelivered) == ("old", "answered", None)
+    letters = DeadLetterQueue(harness.redis)
+    assert len(await letters.all()) == 2
+    harness.model.script = lambda prompt: words("Better.")
+    assert await letters.retry(next(iter(await letters.all())))
+    (turn,) = await harness.answer()
+    assert (platform.texts, turn.received.text) == (["Better."], "new")
+
+
+async def test_an_apology_that_waits_too_long_ends(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Field fault 128: a question whose failure can't be shown in time is a dead letter, and holds up no others."""
+    out_of_order(monkeypatch)
+    monkeypatch.setattr("bot.worker.delivery.DELIVERY_S", 60.0)
+    harness.model.script = lambda prompt: [RuntimeError("boom")]
+    harness.adapter = platform = Platform(*down(1))
+    (turn,) = await harness.answer(received("hello"))
+    assert (turn.outcome, turn.undelivered, platform.closes) == ("failed", None, 1)
+    (letter,) = (await DeadLetterQueue(harness.redis).all()).values()
+    assert "boom" in letter.reason
+
+
+async def test_questions_wait_in_order_for_a_platform(harness: Harness) -> None:
+    """Field fault 128: after ten minutes, all questions of a thread are answered, each once, in their order."""
+    attempts = sum(1 for waited_s in accumulate(PAUSES) if waited_s < 600)
+    harness.adapter = platform = Platform(*down(attempts))
+    await harness.accept(received("first"))
+    async with harness.working():
+        await harness.until(lambda: platform.closes >= 3)
+        await harness.accept(received("second", event="e2", user=BOB), received("third", event="e3"))
+        await harness.until(harness.idle)
+    turns = await harness.turns.turns(CONVERSATION)
+    asked = ["first", "second", "third"]
+    assert [reply.text for reply in platform.replies] == [f"You said: {text}" for text in asked]
+    assert [(turn.received.text, turn.undelivered) for turn in turns] == [(text, None) for text in asked]
+    assert len(harness.model.prompts) == 3
+
+
 async def test_attempts_are_counted_apart(harness: Harness) -> None:
     """Field fault 128: attempts at generating leave those at delivering untouched."""
     busy: list[Exception] = [ModelUnavailable("busy", retry_after_s=0.01) for _ in range(2)]
@@ -264,9 +316,8 @@ async def test_half_a_day_later_it_is_given_up(harness: Harness, monkeypatch: py
 
 def test_pauses_grow_and_have_a_limit() -> None:
     """Field fault 128: an outage of minutes is over for everybody a minute later."""
-    pauses = [pause_s(n, 0) for n in range(20)]
-    assert pauses == sorted(pauses)
-    assert pauses[-1] <= 60
+    assert sorted(PAUSES) == PAUSES
+    assert PAUSES[0] < PAUSES[-1] <= 60
     assert pause_s(99, 7200) == 300
 
 
@@ -425,10 +476,6 @@ async def test_what_was_streamed_is_recorded(harness: Harness, monkeypatch: pyte
     """Field fault 74: whoever continues a message knows what was streamed of it."""
     running = asyncio.Event()
 
-    class Recording(Platform):
-        def streamed(self, post: PostedMessage) -> PostedMessage | None:
-            return PostedMessage(id=post.id, data={"streamed": self.shown[post.id]})
-
     async def script(prompt: Prompt) -> AsyncGenerator[Delta]:
         yield Delta(text="Once upon")
         await harness.until(lambda: _has(harness, "Once upon"))
@@ -445,6 +492,67 @@ async def test_what_was_streamed_is_recorded(harness: Harness, monkeypatch: pyte
     begun = harness.adapter.opened[-1][1]
     assert begun is not None
     assert begun.data["streamed"] == "Once upon"
+
+
+class Recording(Platform):
+    """A platform that needs what was streamed, to continue it."""
+
+    def streamed(self, post: PostedMessage) -> PostedMessage | None:
+        return PostedMessage(id=post.id, data={"streamed": self.shown[post.id]})
+
+
+@pytest.mark.parametrize("fails", ["the model", "the platform"])
+async def test_what_was_streamed_is_in_no_turn(harness: Harness, fails: str) -> None:
+    """Field fault 74 with field note 42: it stays with the lease, also if the answer is given up."""
+
+    async def script(prompt: Prompt) -> AsyncGenerator[Delta]:
+        yield Delta(text="Once upon")
+        await harness.until(lambda: _has(harness, "Once upon"))
+        if fails == "the model":
+            raise RuntimeError("boom")
+        yield Delta(text=" a time", finish="stop")
+
+    harness.attempts = 1
+    harness.adapter = Recording(*[Refusal("400") for _ in range(2)])
+    harness.model.script = script
+    (turn,) = await harness.answer(received("hello"))
+    assert turn.post == PostedMessage(id="post of e1")
+    assert not await _has(harness, "Once upon")
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_forgetting_erases_what_was_streamed(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, running: bool
+) -> None:
+    """Field fault 94: with a platform that is away, it would stay with the lease for hours."""
+    out_of_order(monkeypatch)
+    recorded, forgotten = asyncio.Event(), asyncio.Event()
+
+    async def script(prompt: Prompt) -> AsyncGenerator[Delta]:
+        yield Delta(text="my secret")
+        await harness.until(lambda: _has(harness, "secret"))
+        recorded.set()
+        if running:
+            await forgotten.wait()
+        yield Delta(text=".", finish="stop")
+
+    harness.adapter = platform = Recording(*down(9))
+    harness.model.script = script
+    await harness.accept(received("my secret"))
+    async with harness.working():
+        await recorded.wait()
+        if not running:
+            await harness.until(lambda: platform.closes > 0)
+            await harness.until(lambda: _failed(harness))
+        await harness.erasure.forget(received().user, patience_s=0)
+        forgotten.set()
+        await harness.until(lambda: _failed(harness))
+    assert not await _has(harness, "secret")
+    assert await _has(harness, "post of e1"), "the message that will say so is still known"
+
+
+async def _failed(harness: Harness) -> bool:
+    return bool(await harness.redis.call("HGET", keys.of("lease", CONVERSATION), "failures"))
 
 
 async def _has(harness: Harness, text: str) -> bool:

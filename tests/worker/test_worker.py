@@ -84,6 +84,22 @@ async def test_an_unchanged_edit_pays_for_nothing(harness: Harness) -> None:
     assert len(harness.model.prompts) == 1
 
 
+async def test_a_preview_is_no_edit(harness: Harness) -> None:
+    """Field fault 79: Slack adds previews later; what was read of a link and of the thread is no change either."""
+    link = "https://a.slack.com/archives/C1/p1700000000000100"
+    linked = QuotedMessage(author="Cy", text="Decided: yes.", kind="linked", origin=link)
+    harness.adapter.links = {link: (linked,)}
+    harness.adapter.before = (QuotedMessage(author="Eve", text="The printer is on fire."),)
+    asked = replace(received("why?", event="a", channel="C1"), links=(link,))
+    preview = QuotedMessage(author="Blog", text="A page", kind="preview")
+    parts = [MessageParts(links=(link,), quotes=quotes) for quotes in ((), (preview,), (linked, preview))]
+    edits = [replace(edited("a", "why?", event=f"b{n}"), parts=one) for n, one in enumerate(parts)]
+    await harness.answer(asked, *edits)
+    assert len(harness.model.prompts) == 1
+    await harness.answer(replace(edited("a", "why?", event="c"), parts=MessageParts(quotes=(preview,))))
+    assert len(harness.model.prompts) == 2, "the link is gone"
+
+
 async def test_a_changed_file_or_regenerate_is_answered_again(harness: Harness) -> None:
     """Field fault 79: the same words with another quote, or asked again on purpose, get a new answer."""
     quote = QuotedMessage(author="Bob", text="Lunch?", kind="forwarded")
