@@ -225,9 +225,11 @@ class SlackAdapter:
         threaded = data.get("kind") != "command" and data["thread"] != data["question"]
         if not (threaded or include_channel):
             return ()
-        messages = thread_history.thread_messages if threaded else thread_history.channel_messages
         with as_config_error():
-            return await messages(await self._workspaces.at(data), data)
+            workspace = await self._workspaces.at(data)
+            if threaded:
+                return await thread_history.thread_messages(workspace, data, summary=include_channel)
+            return await thread_history.channel_messages(workspace, data)
 
     async def linked(self, address: Address, link: str) -> tuple[QuotedMessage, ...]:
         """The thread that a permalink leads to, if both the bot and the asker may read it."""

@@ -47,7 +47,7 @@ _FILES = 5
 """Files of earlier messages that are read."""
 _NEWEST_ONLY = f"were not read: of the files of earlier messages, I read the newest {_FILES}."
 _NO_VISION = "is an image, which the model that answers here can't see."
-_SOME = "Some of the earlier messages of this thread"
+_SOME = "Some of the earlier messages"
 _LATER = "could not be read at the moment. Ask again in a minute."
 _NO_PERMISSION = (
     "could not be read, because the app lacks a permission. Your administrator can see which one with "
@@ -118,8 +118,7 @@ async def with_thread(
         return received, (_PARTLY,) if summary else (), () if known else (_unread(str(refused)),)
     except (BotError, TimeoutError) as error:
         log.warning("The earlier messages of a thread could not be read: %s", error or "timeout")
-        failure = _failure(error, summary)
-        return received, (), (failure,) if needed else ()
+        return received, (), _failure(error, summary) if needed else ()
     gaps = tuple(_unread(quote.text, _SOME) for quote in quotes if needed and quote.kind == GAP)
     quotes = tuple(quote for quote in quotes if quote.kind != GAP)[-_QUOTES:]
     if summary and not known and not quotes:
@@ -133,12 +132,12 @@ async def with_thread(
     return replace(received, quotes=(*earlier, *received.quotes)), (), gaps
 
 
-def _failure(error: Exception, summary: bool) -> UnreadPart:
+def _failure(error: Exception, summary: bool) -> tuple[UnreadPart, ...]:
     """Say why the thread could not be read. Raises NotAllowed if a summary of it is requested."""
     permission = isinstance(error, ConfigError)
     if summary:
         raise NotAllowed(_NOT_PERMITTED if permission else _UNAVAILABLE) from error
-    return _unread(_NO_PERMISSION if permission else _LATER)
+    return (_unread(_NO_PERMISSION if permission else _LATER),)
 
 
 def _asks_about_a_file(received: MessageReceived) -> bool:

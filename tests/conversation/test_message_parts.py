@@ -427,7 +427,7 @@ async def test_a_gap_in_the_thread_is_named(harness: Harness) -> None:
     harness.adapter.before = (QuotedMessage(author="Bob", text="Hello."), gap)
     await harness.answer(received("what now?", channel="C1"))
     assert "Hello." in question(harness)
-    note = "_Some of the earlier messages of this thread could not be read, because Slack limits it._"
+    note = "_Some of the earlier messages could not be read, because Slack limits it._"
     assert harness.adapter.texts == [f"Fine.\n\n{note}"]
 
 

@@ -268,7 +268,8 @@ class Workspace:
         roots = [m for (where, ts), m in self.messages.items() if where == channel and ts < latest]
         newest = sorted((m for m in roots if not m.get("thread_ts")), key=lambda m: m["ts"], reverse=True)
         shown = [_public(m, with_metadata=False) for m in newest]
-        return {"messages": shown[: int(args.get("limit", 100))], "has_more": False}
+        limit = int(args.get("limit", 100))
+        return {"messages": shown[:limit], "has_more": len(shown) > limit}
 
     def conversations_info(self, args: Args) -> Answer:
         channel = str(args.get("channel", ""))

@@ -30,29 +30,40 @@ NAMES_PATIENCE_S = 3.0
 GAP = "gap"
 NO_MEMBER = "I'm not a member of this channel, so I can't read its messages. Invite me with /invite."
 LIMITED = "could not be read, because Slack limits how often apps may read. Ask again in a minute."
+NEWEST = f"were not read: I read the newest {MESSAGES}."
 INTERRUPTED = "could not be read, because Slack did not answer. Ask again in a minute."
 TOO_MANY = f"could not be read, because the thread has more than {PAGES * PAGE:,} messages."
 
 
-async def thread_messages(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
-    """The newest messages of others before the question, oldest first. Raises PlatformUnavailable, NotAllowed."""
+async def thread_messages(
+    workspace: Workspace, data: Mapping[str, str], summary: bool = False
+) -> tuple[QuotedMessage, ...]:
+    """The newest messages of others before the question, oldest first; for a `summary`, with what is left out.
+
+    Raises PlatformUnavailable, NotAllowed.
+    """
     ours = await workspace.our_ids()
     kept: deque[Payload] = deque(maxlen=MESSAGES)
-    gap = ""
+    gap, older = "", False
     try:
         async for message in read_pages(workspace, data["channel"], data["thread"], data["question"]):
             if isinstance(message, str):
                 gap = message
             elif message["ts"] < data["question"] and not ours & {message.get("user"), message.get("bot_id")}:
+                older = older or len(kept) == MESSAGES
                 kept.append(message)
     except SlackRejected as error:
         raise _refusal(error) from error
     quotes = await quoted(workspace, kept, data)
+    gap = gap or (NEWEST if summary and older else "")
     return (*quotes, gap_of(gap)) if gap else quotes
 
 
 async def channel_messages(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
-    """The newest messages of others in the channel before a question. Raises PlatformUnavailable, NotAllowed."""
+    """The newest messages of others in the channel before a question, and whether there are older ones.
+
+    Raises PlatformUnavailable, NotAllowed.
+    """
     ours = await workspace.our_ids()
     args = {"channel": data["channel"], "limit": MESSAGES}
     args |= {"latest": data["question"]} if "question" in data else {}
@@ -65,7 +76,8 @@ async def channel_messages(workspace: Workspace, data: Mapping[str, str]) -> tup
         for message in reversed(tidied(page))
         if not ours & {message.get("user"), message.get("bot_id")}
     ]
-    return await quoted(workspace, others, data)
+    quotes = await quoted(workspace, others, data)
+    return (*quotes, gap_of(NEWEST)) if page.get("has_more") is True else quotes
 
 
 def _refusal(error: SlackRejected) -> Exception:

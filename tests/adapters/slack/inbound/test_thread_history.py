@@ -62,6 +62,24 @@ async def test_only_the_newest_messages_come_with_file_names(room: FakeAdapter) 
     assert quotes[-1].text == "[with plan.pdf]"
 
 
+async def test_a_summary_says_what_it_leaves_out(room: FakeAdapter) -> None:
+    """Field fault 53: of a long thread or channel only the newest messages are summarised, and the person is told."""
+    root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
+    room.slack.workspace.add(CHANNEL, {"user": "U0BOB"}, root, text="the end")
+    in_thread = await room.asked("<@U0BOT> sum up this thread", thread_ts=root)
+    in_channel = await room.asked("<@U0BOT> sum up this channel")
+    for address in (in_thread.address, in_channel.address):
+        quotes = await room.adapter.context(address, True)
+        assert "gap" not in [quote.kind for quote in quotes]
+    room.slack.workspace.add(CHANNEL, {"user": "U0BOB"}, None, text="another")
+    in_channel = await room.asked("<@U0BOT> sum up this channel")
+    with mock.patch.object(thread_history, "MESSAGES", 1):
+        for address in (in_thread.address, in_channel.address):
+            *_, gap = await room.adapter.context(address, True)
+            assert (gap.kind, gap.text) == ("gap", thread_history.NEWEST)
+        assert len(await room.adapter.context(in_thread.address)) == 1
+
+
 async def test_a_rate_limited_thread_is_no_empty_thread(room: FakeAdapter) -> None:
     """Field fault 53: what could not be read is not taken for nothing. Field note 13."""
     root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
