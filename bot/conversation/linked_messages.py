@@ -67,7 +67,8 @@ async def _read(
         return (), (UnreadPart(name=name, reason=_LATER),)
     part = f"some messages of {name if several else _THE_THREAD}"
     unread = tuple(UnreadPart(name=part, reason=quote.text) for quote in quotes if quote.kind == GAP)
-    quotes = tuple(quote for quote in quotes if quote.kind != GAP)
+    # What they forward came with the link, too, and is not the asker's.
+    quotes = tuple(replace(quote, kind=LINKED) for quote in quotes if quote.kind != GAP)
     kept = newest(quotes)
     if len(kept) < len(quotes):
         unread += (UnreadPart(name=name, reason=_TOO_LONG.format(len(kept))),)

@@ -88,7 +88,8 @@ async def test_a_preview_is_no_edit(harness: Harness) -> None:
     """Field fault 79: Slack adds previews later; what was read of a link and of the thread is no change either."""
     link = "https://a.slack.com/archives/C1/p1700000000000100"
     linked = QuotedMessage(author="Cy", text="Decided: yes.", kind="linked", origin=link)
-    harness.adapter.links = {link: (linked,)}
+    forwarded = QuotedMessage(author="Dan", text="Forwarded there.", kind="forwarded", origin="#sales")
+    harness.adapter.links = {link: (linked, forwarded)}
     harness.adapter.before = (QuotedMessage(author="Eve", text="The printer is on fire."),)
     asked = replace(received("why?", event="a", channel="C1"), links=(link,))
     preview = QuotedMessage(author="Blog", text="A page", kind="preview")
