@@ -9,6 +9,7 @@ from aiohttp import web
 from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Page, Route, render
 from adapters.studio.pages.projection import apart, plane, similarities
+from adapters.studio.playground.failures import explained
 from adapters.studio.web.charts import Dot, scatter
 from bot.domain.errors import ConfigError, Refused, Unavailable
 from bot.prompts.library import PromptLibrary
@@ -45,7 +46,7 @@ class EmbeddingsPage(Page):
             elif form.get("question", "").strip() and form.get("pool") in pools:
                 values["ranked"] = await self._library.rank(form["pool"], form["question"])
         except (Refused, Unavailable, ConfigError) as error:
-            values["words"] = str(error)
+            values["words"] = explained(request, error, choice=False)
         values["ranked"] = values["ranked"][:SHOWN]
         return render(request, "embeddings.html", **values)
 

@@ -14,6 +14,7 @@ from adapters.studio.chat.event_streams import open_stream, write_line
 from adapters.studio.chat.frames import milliseconds, partial_image_frame
 from adapters.studio.chat.requests import body_of, parsed
 from adapters.studio.page import Page, Route, render
+from adapters.studio.playground.failures import explained
 from adapters.studio.playground.prompt_report import cost_words
 from bot.conversation.playground import Playground
 from bot.domain.errors import ConfigError, Refused, Unavailable
@@ -81,7 +82,7 @@ class ImagesPage(Page):
                 template, (), asked.prompt, _ignore, user=user, picture=picture, on_partial_image=show
             )
         except (Refused, Unavailable, ConfigError) as error:
-            await _write(response, {"kind": "failed", "words": str(error)})
+            await _write(response, {"kind": "failed", "words": explained(request, error)})
         else:
             await _write(response, _end(turn))
         return response

@@ -1,7 +1,6 @@
 """The playground: a prompt is edited, tried as people would get it, compared, saved and published."""
 
 import asyncio
-import math
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from adapters.studio.playground.config import (
     template_of,
     tokens_of,
 )
+from adapters.studio.playground.failures import explained, failed_frame
 from adapters.studio.playground.prompt_report import cost_words, sent
 from adapters.studio.playground.publishing import PublishRoutes
 from adapters.studio.playground.saved_configs import SavedConfigRoutes
@@ -102,7 +102,7 @@ class PlaygroundPage(Page):
         try:
             shown = sent([await self._preview(request, template, asked, asked.question)])
         except (Refused, Unavailable, ConfigError) as error:
-            shown = {"words": str(error)}
+            shown = {"words": explained(request, error)}
         return web.json_response({**shown, "examples": list(map(tokens_of, template.examples))})
 
     async def _preview(
@@ -118,7 +118,7 @@ class PlaygroundPage(Page):
         try:
             prompt = await self._preview(request, template, asked, asked.question or "Hello!")
         except (Refused, Unavailable, ConfigError) as error:
-            raise HttpError(422, str(error)) from None
+            raise HttpError(422, explained(request, error)) from None
         available = self._chat_deployments()
         if not available:
             raise HttpError(422, "There is no chat deployment.")
@@ -145,7 +145,7 @@ class PlaygroundPage(Page):
             await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 with suppress(ConnectionError):
-                    await write_line(response, await _end(work))
+                    await write_line(response, await _end(request, work))
             else:  # told so, the stream ends properly, and its cost is counted
                 lines.gone = True
                 await asyncio.wait({work}, timeout=GOODBYE_S)
@@ -156,13 +156,11 @@ class PlaygroundPage(Page):
         return response
 
 
-async def _end(work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> dict[str, Any]:
+async def _end(request: web.Request, work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> dict[str, Any]:
     try:
         turn, prompts = work.result()
-    except Refused as error:
-        return {"kind": "failed", "words": str(error)}
-    except (Unavailable, ConfigError) as error:
-        return {"kind": "failed", "words": failure_words(error), "cause": str(error)}
+    except (Refused, Unavailable, ConfigError) as error:
+        return failed_frame(request, error)
     return {
         "kind": "done",
         "post": "",
@@ -174,16 +172,6 @@ async def _end(work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> dict[str,
         "cost": cost_words(turn),
         "served": ", ".join(dict.fromkeys(one.deployment for one in turn.usage)),
     }
-
-
-def failure_words(error: Unavailable | ConfigError) -> str:
-    """What failed in a person's words, and what to do; the text of the error is for those who can mend it."""
-    if isinstance(error, ConfigError):
-        return (
-            "The model didn’t accept this request. Choose another deployment, or ask an operator to check it."
-        )
-    wait = f" in {math.ceil(error.retry_after_s)} s" if error.retry_after_s else " in a minute"
-    return f"The model isn’t available at the moment. Try again{wait}, or choose another deployment."
 
 
 class _FrameWriter:
