@@ -27,7 +27,6 @@ _HIDDEN = (
 _RECORDED = UnreadPart(name="The voice message or the content of an app", reason=_HIDDEN)
 _QUOTED = re.compile(r"<quoted messageId=\"[^\">]{1,64}\"\s*/>")
 _MARKUP = re.compile(r"<blockquote[^<>]{0,500}>|\sitemprop=\"", re.I)
-_FEW = 4
 
 _Item = TypeVar("_Item")
 
@@ -142,7 +141,8 @@ def _own_words(plain: str, html: HtmlContent, quotes: Sequence[Quote]) -> str:
     if html.quotes and html.text:
         return html.text
     if quotes:
-        plain = _without_quotes(plain, [quote.text for quote in quotes if quote.kind != "card"])
+        known = html.quotes or any(quote.kind == "forwarded" for quote in quotes)
+        plain = _without_quotes(plain, quotes) or ("" if known else plain)  # a reply always has own words
     if not plain or not html.complete:
         return plain or html.text
     typed, copied = set(words(plain)), set(words(html.text))
@@ -153,16 +153,36 @@ def _own_words(plain: str, html: HtmlContent, quotes: Sequence[Quote]) -> str:
     return "\n".join([html.text, *more]) if html.text else plain
 
 
-def _without_quotes(plain: str, quoted: Sequence[str]) -> str:
-    """The lines of a text that are not quoted ones; clients repeat what is forwarded in the plain text."""
-    known = {word for text in quoted for word in words(text)}
-    lines = {tuple(words(line)) for text in quoted for line in [text, *text.splitlines()]}
+def _without_quotes(plain: str, quotes: Sequence[Quote]) -> str:
+    """A text without the quotes that clients repeat in it: at its beginning, and what is forwarded also at its end.
 
-    def is_quoted(line: str) -> bool:
-        typed = words(line)
-        return bool(typed) and (tuple(typed) in lines or (len(typed) >= _FEW and known.issuperset(typed)))
+    Only lines that repeat a quote as a whole are left out: own words may be the same as some of its words.
+    """
+    lines = plain.splitlines()
+    for quote in quotes:
+        wanted = _compared(quote.text) if quote.kind != "card" else ""
+        lines = lines[_repeated(map(_compared, lines), wanted) :]
+        if quote.kind == "forwarded":
+            backwards = (_compared(line)[::-1] for line in reversed(lines))
+            lines = lines[: len(lines) - _repeated(backwards, wanted[::-1])]
+    return "\n".join(lines).strip()
 
-    return "\n".join(line for line in plain.splitlines() if not is_quoted(line)).strip()
+
+def _compared(text: str) -> str:
+    """The words without spaces: clients put what were lines into one."""
+    return "".join(words(text))
+
+
+def _repeated(lines: Iterable[str], wanted: str) -> int:
+    """How many of the first lines are a quote as a whole; 0 if they say anything else."""
+    found: list[str] = []
+    size = 0
+    for count, line in enumerate(lines, 1):
+        found.append(line)
+        size += len(line)
+        if size >= len(wanted):
+            return count if "".join(found) == wanted else 0
+    return 0
 
 
 # ------------------------------------------------------------------ what is in the HTML only

@@ -243,6 +243,10 @@ SENDER = {"user": {"id": "8ea0e38b", "displayName": "Max"}}
         (f"{SCHEMA}<p>a ticket</p>", "", [], "a ticket", ("quoted", "Anna", "It prints empty pages")),
         ('<blockquote><strong>Max</strong><div itemprop="comment">It is down</div></blockquote><p>a ticket</p>', "", [],
          "a ticket", ("quoted", "Max", "It is down")),
+        ("Hello Alex, the page is wrongDelete it", FORWARD, [], "",
+         ("forwarded", "", "Hello Alex, the page is wrong\nDelete it")),
+        ("a ticket\nHello\nAlex", "", [attached("forwardedMessageReference", {"originalMessageContent": "Hello Alex"})],
+         "a ticket", ("forwarded", "", "Hello Alex")),
         ("a ticket", "", [attached("messageReference", json.dumps(
             {"messageId": "1622853091207", "messagePreview": "It is down", "messageSender": SENDER}))],
          "a ticket", ("quoted", "Max", "It is down")),
@@ -277,6 +281,25 @@ def test_what_others_wrote_is_quoted(
     assert message.text == said
     assert [(found.kind, found.author, found.text) for found in message.quotes] == [quote]
     assert message.unread == ()
+
+
+@pytest.mark.parametrize(
+    ("quoted", "text", "said"),
+    [
+        ("Should we ship on Friday? Or on Monday?", "Should we ship on Monday?", "Should we ship on Monday?"),
+        ("yes", "yes", "yes"),
+        ("yes\nno", "no", "no"),
+        ("Which one?\nRed", "Red\nbut not blue", "Red\nbut not blue"),
+        ("Which one?\nRed", "Which one?\n\nRed\nBlue", "Blue"),
+        ("one two three four", "two three\nOne two three four", "two three\nOne two three four"),
+        ("one two", "One two\n\nonly\none two", "only\none two"),
+    ],
+)
+def test_own_words_may_be_those_quoted(quoted: str, text: str, said: str) -> None:
+    """Field fault 77: only the quote itself is no part of the message; words that are also in it were lost."""
+    reference = attached("messageReference", {"messageId": "1622853091207", "messagePreview": quoted})
+    message = received(text, reference)
+    assert (message.text, [quote.text for quote in message.quotes]) == (said, [quoted])
 
 
 def test_one_message_is_quoted_once() -> None:
