@@ -26,7 +26,8 @@ _HIDDEN = (
 )
 _RECORDED = UnreadPart(name="The voice message or the content of an app", reason=_HIDDEN)
 _QUOTED = re.compile(r"<quoted messageId=\"[^\">]{1,64}\"\s*/>")
-_MARKUP = re.compile(r"<blockquote[^<>]{0,500}>|\sitemprop=\"", re.I)
+_MARKUP = re.compile(r"<blockquote[^<>]{0,500}\sitemtype=\"http://schema\.(?:skype\.com|org)/", re.I)
+"""A quote as Teams writes it. Other tags may be typed by the person, for example in a question about HTML."""
 
 _Item = TypeVar("_Item")
 

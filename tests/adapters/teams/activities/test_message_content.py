@@ -83,6 +83,20 @@ def test_html_in_the_text_itself_is_read() -> None:
     assert message.text == "one < two\nthree"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What does <blockquote> do in HTML? And <b>?",
+        'Is <span itemprop="x"> or <blockquote itemtype="a"> right?',
+        '<blockquote cite="x"><p itemprop="y">Why is this not indented?</p></blockquote>',
+    ],
+)
+def test_typed_markup_is_text(text: str) -> None:
+    """Field fault 76: a question about HTML lost its tags, because plain text was taken for HTML."""
+    message = received(text)
+    assert (message.text, message.quotes) == (text, ())
+
+
 def test_a_mention_in_the_html_is_not_text() -> None:
     """Field note 25: the bot's own mention is cut from the HTML, too; Teams divides long names."""
     html = (
@@ -241,7 +255,7 @@ SENDER = {"user": {"id": "8ea0e38b", "displayName": "Max"}}
         ("Pull the plug\na ticket", REPLY, [], "a ticket", ("quoted", "Lubritz, Markus", "Pull the plug")),
         ("", f"{SCHEMA}<p>a ticket</p>", [], "a ticket", ("quoted", "Anna", "It prints empty pages")),
         (f"{SCHEMA}<p>a ticket</p>", "", [], "a ticket", ("quoted", "Anna", "It prints empty pages")),
-        ('<blockquote><strong>Max</strong><div itemprop="comment">It is down</div></blockquote><p>a ticket</p>', "", [],
+        ("", '<blockquote><strong>Max</strong><div itemprop="comment">It is down</div></blockquote><p>a ticket</p>', [],
          "a ticket", ("quoted", "Max", "It is down")),
         ("Hello Alex, the page is wrongDelete it", FORWARD, [], "",
          ("forwarded", "", "Hello Alex, the page is wrong\nDelete it")),
