@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import dataclass_transform
 
 import msgspec
+from msgspec.structs import replace
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -66,6 +67,8 @@ class Attachment(Frozen):
 
 EARLIER = " earlier"
 """The end of the kind of what an earlier message quotes."""
+_AUTOMATIC = ("preview", "linked", "card")
+"""The kinds that also come to a message after it was sent, without an edit by its author."""
 
 
 class QuotedMessage(Frozen):
@@ -89,6 +92,11 @@ class QuotedMessage(Frozen):
     def is_earlier(self) -> bool:
         """Whether it is, or belongs to, an earlier message of the thread or channel, and not to the question."""
         return not self.kind or self.kind.endswith(EARLIER)
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the platform or the bot may have added it later: a preview of a link, a message linked to."""
+        return self.kind in _AUTOMATIC
 
 
 _DESCRIPTION = re.compile(r"(?:the|an?|some) (?!.*\.\w{1,5}\Z)", re.IGNORECASE)
@@ -172,6 +180,12 @@ class MessageParts(Frozen):
     links: tuple[str, ...] = ()
 
 
+def own_parts(message: MessageReceived | MessageParts) -> tuple[object, ...]:
+    """What a message consists of beside its text that only an edit by its author changes. Links to files may change."""
+    quotes = tuple(quote for quote in message.quotes if not (quote.is_earlier or quote.is_automatic))
+    return quotes, tuple(attachment.id for attachment in message.attachments), message.unread
+
+
 class MessageEdited(BaseEvent, tag="edited"):
     """A person edited an earlier message; `target` is that message's event id.
 
@@ -183,6 +197,26 @@ class MessageEdited(BaseEvent, tag="edited"):
     text: str
     parts: MessageParts | None = None
     regenerate: bool = False
+
+    def applied_to(self, received: MessageReceived) -> MessageReceived:
+        """The edited message: its parts are those of the edit, and the messages read before it stay."""
+        if self.parts is None:
+            return replace(received, text=self.text)
+        earlier = tuple(quote for quote in received.quotes if quote.is_earlier)
+        return replace(
+            received,
+            text=self.text,
+            attachments=self.parts.attachments,
+            quotes=(*earlier, *self.parts.quotes),
+            unread=self.parts.unread,
+            links=self.parts.links,
+        )
+
+    def changes(self, received: MessageReceived) -> bool:
+        """Whether the message needs a new answer: not if only the formatting or a preview has changed."""
+        if self.regenerate or self.text.split() != received.text.split():
+            return True
+        return self.parts is not None and own_parts(self.parts) != own_parts(received)
 
 
 class MessageDeleted(BaseEvent, tag="deleted"):

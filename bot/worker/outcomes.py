@@ -10,7 +10,6 @@ from bot.domain.adapter import STREAMED
 from bot.domain.events import (
     FeedbackGiven,
     MessageDeleted,
-    MessageEdited,
     MessageReceived,
     PostedMessage,
     now,
@@ -41,8 +40,6 @@ UNAVAILABLE_TEXT = (
 SUPERSEDED_TEXT = "_Not answered separately: you sent another message._"
 
 _UNEDITED = "\n\n_This is the answer to your question before you edited it. "
-_ADDED = frozenset({"preview", "linked"})
-"""Kinds of quotes that the platform adds to a message later, or the engine."""
 _SAME = re.compile(r"\n\n_[\w ]{1,20} at [\d:]+ UTC: the answer is the same\._\Z")
 
 
@@ -120,35 +117,6 @@ def restored(turns: Sequence[Turn], received: MessageReceived) -> MessageReceive
     if place_of(turns, received.restores) is not None:
         return None
     return replace(received, id=received.restores, restores="")
-
-
-def with_edit(received: MessageReceived, edited: MessageEdited) -> MessageReceived:
-    """An edited question: its parts are those of the edit, and the messages read before it stay."""
-    if edited.parts is None:
-        return replace(received, text=edited.text)
-    parts = edited.parts
-    earlier = tuple(quote for quote in received.quotes if quote.is_earlier)
-    return replace(
-        received,
-        text=edited.text,
-        attachments=parts.attachments,
-        quotes=(*earlier, *parts.quotes),
-        unread=parts.unread,
-        links=parts.links,
-    )
-
-
-def changes(received: MessageReceived, edited: MessageEdited) -> bool:
-    """Whether an edit needs a new answer: not if only the formatting or a preview has changed."""
-    after = _own(with_edit(received, edited))
-    same = replace(after, text=received.text) == _own(received)
-    return edited.regenerate or not same or edited.text.split() != received.text.split()
-
-
-def _own(received: MessageReceived) -> MessageReceived:
-    """A message without what others added to it: previews by the platform, and what was read of links and threads."""
-    quotes = (quote for quote in received.quotes if not quote.is_earlier and quote.kind not in _ADDED)
-    return replace(received, quotes=tuple(quotes))
 
 
 def superseded(received: MessageReceived) -> Turn:

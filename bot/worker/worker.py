@@ -257,12 +257,12 @@ class Worker:
             await job.commit(CommitRequest())
             return
         before = turns[place]
-        if not outcomes.changes(before.received, edited):
+        if not edited.changes(before.received):
             await job.commit(CommitRequest())
             return
         await self._engine.changed(job.claim.conversation, turns)
         job.post = job.post or before.post
-        received = outcomes.with_edit(before.received, edited)
+        received = edited.applied_to(before.received)
         await self._answer(job, received, turns[:place], place)
 
     async def _answer(

@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from bot.app.services import Services, open_services
 from bot.app.settings import Settings
-from bot.domain.events import Attachment, MessageReceived
+from bot.domain.events import Attachment, MessageParts, MessageReceived, QuotedMessage
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta
 from bot.storage.redis.client import Redis
 from tests.support.acts import BOB, deleted, edited, received, stopped
-from tests.support.fake_adapter import FakeAdapter
+from tests.support.fake_adapter import FakeAdapter, echo
 from tests.support.harness import CONVERSATION, Harness
 
 
@@ -73,9 +73,26 @@ async def test_an_unchanged_edit_stops_nothing(harness: Harness) -> None:
     await harness.accept(received("first", event="a"))
     async with harness.working():
         await slow.running.wait()
-        assert not await harness.inbox.supersede(edited("a", "first"))
+        preview = QuotedMessage(author="", text="A page", kind="preview")
+        for parts in (None, MessageParts(), MessageParts(quotes=(preview,))):
+            assert not await harness.inbox.supersede(replace(edited("a", "first"), parts=parts))
         assert await harness.inbox.supersede(edited("a", "second"))
         await harness.until(harness.idle)
+
+
+async def test_an_edit_of_the_files_stops_the_answer(harness: Harness) -> None:
+    """Field fault 43: the text may stay the same."""
+    slow = Slow(harness, "Once upon")
+    await harness.accept(received("first", event="a"))
+    async with harness.working():
+        await slow.running.wait()
+        table = QuotedMessage(author="Ada", text="| tea |", kind="table")
+        changed = replace(edited("a", "first"), parts=MessageParts(quotes=(table,)))
+        assert await harness.inbox.supersede(changed)
+        harness.model.script = echo
+        await harness.accept(changed)
+        await harness.until(harness.idle)
+    assert "| tea |" in harness.adapter.texts[0]
 
 
 async def test_deleting_stops_a_running_answer(

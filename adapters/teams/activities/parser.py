@@ -26,6 +26,7 @@ from bot.domain.events import (
     FeedbackGiven,
     MessageDeleted,
     MessageEdited,
+    MessageParts,
     MessageReceived,
     User,
 )
@@ -166,11 +167,21 @@ def _received_message(activity: Activity) -> Event | None:
 
 
 def _edited(activity: Activity) -> Event:
-    text = read_content(activity).text
+    """An edit. Without attachments, of which Teams sends at least the HTML copy, it tells the text only."""
+    content = read_content(activity)
+    parts = MessageParts(
+        attachments=content.attachments,
+        quotes=content.quotes,
+        unread=content.unread,
+        links=content.links,
+    )
+    told = activity.attachments is not None or parts != MessageParts(links=content.links)
+    change = _change_id(activity, content.text)
     return MessageEdited(
-        **_base_fields(activity, f":edited:{_change_id(activity, text)}"),
+        **_base_fields(activity, f":edited:{change}", content.attachments),
         target=event_id(activity),
-        text=text,
+        text=content.text,
+        parts=parts if told else None,
     )
 
 

@@ -3,23 +3,26 @@
 import hashlib
 from typing import NamedTuple
 
+import msgspec
+
 from adapters.shared.bounded_cache import BoundedCache
 from adapters.teams.activities.activity import Activity
 from adapters.teams.activities.parser import question_of_edit
-from bot.domain.events import Event, MessageEdited, MessageReceived
+from bot.domain.events import Event, MessageEdited, MessageReceived, own_parts
 
 _MAX_MESSAGES = 4096
 
 
 class _Known(NamedTuple):
-    digest: bytes
+    text: bytes
+    parts: bytes
     asked: bool
 
 
 class RecentMessages:
-    """What this process knows of recent messages: digests of their texts, and which of them were questions.
+    """What this process knows of recent messages: digests of what they say, and which of them were questions.
 
-    Teams reports every edit in the same way: a changed text, formatting, a preview. The worker recognises an
+    Teams reports every edit in the same way: a changed text or file, formatting, a preview. The worker recognises an
     unchanged question, too; here it costs nothing, and a command, of which no turn is stored, is not repeated.
     """
 
@@ -35,7 +38,7 @@ class RecentMessages:
             return [event] if event is not None else []
         known, question = self._known.get(event.target), question_of_edit(activity)
         asks = question is not None and not (known and known.asked)
-        if known is not None and known.digest == _digest(event.text) and not asks:
+        if known is not None and known == _known(event, known) and not asks:
             return []
         return [event, question] if asks and question is not None else [event]
 
@@ -43,14 +46,23 @@ class RecentMessages:
         """Remember an event that is stored."""
         match event:
             case MessageReceived():
-                id, asked = event.restores or event.id, event.addressed
+                self._known[event.restores or event.id] = _known(event)
             case MessageEdited():
-                known = self._known.get(event.target)
-                id, asked = event.target, known is not None and known.asked
+                self._known[event.target] = _known(event, self._known.get(event.target))
             case _:
-                return
-        self._known[id] = _Known(_digest(event.text), asked)
+                pass
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(" ".join(text.split()).encode()).digest()[:16]
+def _known(message: MessageReceived | MessageEdited, before: _Known | None = None) -> _Known:
+    """What to know of a message, or of an edited one of which `before` was known."""
+    text = _digest(" ".join(message.text.split()).encode())
+    if isinstance(message, MessageReceived):
+        return _Known(text, _digest(msgspec.json.encode(own_parts(message))), message.addressed)
+    parts = before.parts if before is not None else b""
+    if message.parts is not None:
+        parts = _digest(msgspec.json.encode(own_parts(message.parts)))
+    return _Known(text, parts, before is not None and before.asked)
+
+
+def _digest(words: bytes) -> bytes:
+    return hashlib.sha256(words).digest()[:16]

@@ -35,6 +35,7 @@ _ACCEPT, _STOP, _SUPERSEDE, _CLAIM, _HOLD = map(Script, ("accept", "stop", "supe
 _RELEASE, _FORGIVE, _COMMIT, _DUE = map(Script, ("release", "forgive", "commit", "due"))
 _GENERATED = Script("generated")
 _post = msgspec.json.Decoder(PostedMessage)
+_event = msgspec.json.Decoder(Event)
 _json = msgspec.json.Encoder()
 
 
@@ -163,10 +164,19 @@ class Inbox:
         names = [keys.of("lease", conversation), keys.of("inbox", conversation)]
         user, target = event.user, "" if isinstance(event, MessageReceived) else event.target
         why = str(event.__struct_config__.tag)
+        if isinstance(event, MessageEdited) and await self._stays(event):
+            return False
         arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS, target, why]
-        if isinstance(event, MessageEdited) and event.parts is None and not event.regenerate:
-            arguments.append(event.text)
         return bool(await self._redis.run(_SUPERSEDE, names, arguments))
+
+    async def _stays(self, edited: MessageEdited) -> bool:
+        """Whether an edit leaves the oldest event, the only one that may be being answered, as it is."""
+        oldest = await self._redis.call("LINDEX", keys.of("inbox", edited.address.conversation), 0)
+        try:
+            event = _event.decode(oldest or b"")
+        except msgspec.DecodeError:  # none, or of another version
+            return False
+        return isinstance(event, MessageReceived) and event.id == edited.target and not edited.changes(event)
 
     async def claim(self, shard: int) -> Claim | int:
         """Claim the longest due conversation of a shard, or return the ms until one is due (-1: none).

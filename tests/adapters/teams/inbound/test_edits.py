@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bot.domain.errors import StateUnavailable
-from bot.domain.events import Event, MessageEdited, MessageReceived
+from bot.domain.events import Event, MessageEdited, MessageParts, MessageReceived
 from tests.adapters.teams.conftest import Rig
 from tests.simulators.teams import BOT
 
@@ -57,6 +57,61 @@ async def test_an_unchanged_text_is_no_edit(rig: Rig, text: str, edited: dict[st
     changed: dict[str, Any] = {"text": text, **edited}
     assert (await rig.teams.edit(first, changed.pop("text"), **changed)).status == 200
     assert rig.events == []
+
+
+def file(token: str) -> dict[str, Any]:
+    url = f"https://contoso.sharepoint.com/plan?tempauth={token}"
+    kind = "application/vnd.microsoft.teams.file.download.info"
+    return {"contentType": kind, "name": "plan.pdf", "content": {"downloadUrl": url, "uniqueId": "1150D938"}}
+
+
+FILE = file("1")
+QUOTE = {
+    "type": "quotedReply",
+    "quotedReply": {"messageId": "1763630142094", "senderName": "Bob", "preview": "We ship on Friday."},
+}
+VIDEO = {"contentType": "video/mp4", "name": "demo.mp4", "contentUrl": "https://contoso.sharepoint.com/demo"}
+
+
+def html(text: str) -> dict[str, str]:
+    return {"contentType": "text/html", "content": f"<p>{text}</p>"}
+
+
+@pytest.mark.parametrize(
+    ("edited", "names"),
+    [
+        ({"attachments": [html("why?"), FILE]}, ["plan.pdf"]),
+        ({"entities": [QUOTE]}, ["We ship on Friday."]),
+        ({"attachments": [html("why?"), VIDEO]}, ["demo.mp4"]),
+        ({"attachments": [html("why?"), FILE, VIDEO], "entities": [QUOTE]},
+         ["plan.pdf", "We ship on Friday.", "demo.mp4"]),
+    ],
+    ids=["a file", "a quote", "an unreadable part", "all of them"],
+)  # fmt: skip
+async def test_an_edit_has_all_parts(rig: Rig, edited: dict[str, Any], names: list[str]) -> None:
+    """Field fault 76: of an edited message only the text was read, so that the file was missing in the new answer."""
+    first = await rig.teams.say(ALONE, "alice", "why?")
+    rig.events.clear()
+    for _ in range(2):
+        await rig.teams.edit(first, "why?", **edited)
+    (changed,) = rig.events
+    assert isinstance(changed, MessageEdited)
+    parts = changed.parts
+    assert parts is not None
+    read = [file.name for file in parts.attachments], [quote.text for quote in parts.quotes]
+    assert [*read[0], *read[1], *(part.name for part in parts.unread)] == names
+
+
+async def test_an_edit_takes_a_file_away(rig: Rig) -> None:
+    """Field fault 76: only if Teams tells the attachments; their links may be other ones each time."""
+    first = await rig.teams.say(ALONE, "alice", "why?", attachments=[html("why?"), FILE])
+    rig.events.clear()
+    await rig.teams.edit(first, "why?", attachments=[html("why?"), file("2")])
+    await rig.teams.edit(first, "why?", attachments=None)
+    assert rig.events == []
+    await rig.teams.edit(first, "why not?", attachments=None)
+    await rig.teams.edit(first, "why not?", attachments=[html("why not?")])
+    assert [event.parts for event in rig.events if isinstance(event, MessageEdited)] == [None, MessageParts()]
 
 
 async def test_a_changed_text_is_an_edit_each_time(rig: Rig) -> None:
