@@ -163,6 +163,8 @@ def _print_failure(console: "Console", result: "Result") -> None:
         console.print(f"  answer    {escape(_short(result.answer))}")
     for failure in result.failures:
         console.print(f"  [red]-[/] {escape(failure)}")
+    if result.cause:
+        console.print(f"  cause     {escape(result.cause)}")
     console.print()
 
 

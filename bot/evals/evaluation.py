@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from bot.domain.errors import BotError, ConfigError
+from bot.domain.errors import BotError, ConfigError, Refused, TemplateError
 from bot.domain.events import Address, MessageReceived, User, now
 from bot.domain.prompts import Embed, Prompt, Template
 from bot.domain.turns import Deployment, Usage, past_turn
@@ -20,6 +20,7 @@ from bot.generation.prompt_sources import PromptSources
 
 _ADDRESS = Address(conversation="evaluation:case", event="evaluation:case")
 _USER = User(id="evaluation", tenant="local", name="you")
+_FAILED = "No answer: the deployment refused the request, or isn't available. An operator sees the cause."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ async def run(
 
 async def _result(job: EvalJob, context: EvalContext) -> Result:
     """The checked answer. An error counts as a failure and is not raised."""
-    began = time.monotonic()
+    began, cause = time.monotonic(), ""
     answer, usage, judged = "", list[Usage](), list[Usage]()
     seconds = 0.0
     try:
@@ -97,8 +98,10 @@ async def _result(job: EvalJob, context: EvalContext) -> Result:
         failures += await checks.check_similarity(answer, job.case.checks, context.embed)
         wrong, judged = await checks.check_rubric(job.case, answer, context.model_info.model)
         failures += wrong
+    except (Refused, TemplateError) as error:
+        failures = [str(error)]
     except BotError as error:
-        failures = [f"{type(error).__name__}: {error}"]
+        failures, cause = [_FAILED], str(error)
     return Result(
         case=job.case.id,
         template=job.template.name,
@@ -107,6 +110,7 @@ async def _result(job: EvalJob, context: EvalContext) -> Result:
         question=job.case.question,
         answer=answer,
         failures=tuple(failures),
+        cause=cause,
         seconds=round(seconds or time.monotonic() - began, 3),
         usage=tuple(usage),
         judged=tuple(judged),

@@ -20,7 +20,7 @@ class Result(Frozen):
     """One answer to one case. `failures` describes the failed checks; empty: it passed.
 
     `deployment` is the requested one, "" if that was left to the template; `judged` is the usage of grading,
-    in addition to the answer's `usage`.
+    in addition to the answer's `usage`. `cause` is the error of a deployment, for operators: it may name hosts.
     """
 
     case: str
@@ -33,6 +33,7 @@ class Result(Frozen):
     seconds: float
     usage: tuple[Usage, ...] = ()
     judged: tuple[Usage, ...] = ()
+    cause: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:

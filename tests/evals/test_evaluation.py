@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from bot.app import settings
 from bot.app.services import open_services
 from bot.cli import main
-from bot.domain.errors import ConfigError, ContentFiltered, TemplateError
+from bot.domain.errors import ConfigError, ContentFiltered, ModelUnavailable, TemplateError
 from bot.domain.events import now
 from bot.domain.prompts import Example, Image, Prompt, Template
 from bot.domain.turns import Delta, Deployment, Usage
@@ -312,7 +312,15 @@ async def test_earlier_messages_are_sent(tmp_path: Path) -> None:
 async def test_a_refusal_fails_with_its_text(tmp_path: Path) -> None:
     model = Scripted(ContentFiltered("The filter stopped it."))
     (result,) = await results(model, [case(tmp_path, "contains: x")])
-    assert result.failures == ("ContentFiltered: The filter stopped it.",)
+    assert (result.failures, result.cause) == (("The filter stopped it.",), "")
+
+
+async def test_the_cause_is_apart(tmp_path: Path) -> None:
+    """Field fault 89: everybody who may see the results read the error, with its host."""
+    model = Scripted(ModelUnavailable("https://contoso.example returned 503"))
+    (result,) = await results(model, [case(tmp_path, "contains: x")])
+    assert "contoso" not in " ".join(result.failures)
+    assert result.cause == "https://contoso.example returned 503"
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,15 @@ from adapters.studio import StudioAdapter
 from adapters.studio.auth.guard import Guard
 from adapters.studio.auth.session import ROLES
 from adapters.studio.pages.embeddings import EmbeddingsPage
+from adapters.studio.pages.evaluations import EvaluationsPage
 from adapters.studio.pages.images import ImagesPage
 from adapters.studio.playground.playground import PlaygroundPage
 from bot.conversation.playground import Playground
 from bot.domain.errors import ConfigError, ModelUnavailable, NotAllowed, TemplateError
+from bot.domain.events import now
 from bot.domain.prompts import Template
+from bot.evals.results import Result, Run, total
+from bot.evals.runner import EvalReport, EvalRunner
 from bot.prompts.library import PromptLibrary
 from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
 from tests.adapters.studio.test_registry import SCRIPT, Client, accept, sign_in
@@ -53,6 +57,28 @@ class FailingModels:
     run = embed = preview
 
 
+class PastRuns:
+    """Stands for the runner of evaluations; the only run has failed."""
+
+    at = now()
+
+    async def reports(self) -> Sequence[EvalReport]:
+        result = Result(
+            case="mine:1",
+            template="assistant",
+            version="assistant@000000000000",
+            deployment="",
+            question="Why?",
+            answer="",
+            failures=("No answer.",),
+            cause=INTERNAL,
+            seconds=0.5,
+        )
+        run = Run(at=self.at, files=("mine.yaml",), results=(result,))
+        row = total(run.results)
+        return [EvalReport(run=run, total=row, rows=(row,), change=None)]
+
+
 @pytest.fixture
 def models() -> FailingModels:
     return FailingModels()
@@ -65,6 +91,7 @@ async def client(models: FailingModels) -> AsyncIterator[Client]:
         PlaygroundPage(playground, unused, unused, unused),
         ImagesPage(playground),
         EmbeddingsPage(cast("PromptLibrary", models)),
+        EvaluationsPage(cast("EvalRunner", PastRuns())),
     ]
     guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES})
     adapter = StudioAdapter(MemoryFeed(), MemoryHistory(), guard, pages)
@@ -102,6 +129,19 @@ async def test_only_operators_see_the_cause(
     assert ("choose another deployment" in words.lower()) is (path != "embeddings")
     await sign_in(client, "operator")
     assert INTERNAL in await said(client, path)
+
+
+async def test_the_cause_in_results_is_for_operators(client: Client) -> None:
+    """Field fault 89: viewers read it in the results of evaluations."""
+    (report,) = await PastRuns().reports()
+    seen: dict[str, bool] = {}
+    for role in ROLES:
+        await sign_in(client, role)
+        response = await client.get(f"/studio/evaluations/{report.run.id}")
+        page = await response.text()
+        assert "No answer." in page
+        seen[role] = INTERNAL in page
+    assert seen == {role: role == "operator" for role in ROLES}
 
 
 @pytest.mark.parametrize("path", PATHS)
