@@ -98,6 +98,13 @@ class QuotedMessage(Frozen):
         """Whether the platform or the bot may have added it later: a preview of a link, a message linked to."""
         return self.kind in _AUTOMATIC
 
+    @property
+    def label(self) -> str:
+        """Who wrote it, how it came here, where it was written, and its files."""
+        files = ", ".join(file.name for file in self.attachments)
+        facts = self.author, self.kind, self.origin, f"with {files}" if files else ""
+        return " · ".join(" ".join(fact.split()) for fact in facts if fact) or "unknown author"
+
 
 _DESCRIPTION = re.compile(r"(?:the|an?|some) (?!.*\.\w{1,5}\Z)", re.IGNORECASE)
 """Words instead of a name; a name such as "The plan.pdf" is one all the same."""

@@ -32,6 +32,10 @@ def describe(turn: Turn, prompts: Sequence[Prompt]) -> str:
 def _facts(turn: Turn) -> list[str]:
     lines = [f"- Template: `{turn.template}`"]
     lines += [f"- {_usage(call)}" for call in turn.usage]
+    quotes = turn.received.quotes
+    lines += [f"- Quoted: {one.label}: “{_short(one.text)}”" for one in quotes if not one.is_earlier]
+    if earlier := sum(one.is_earlier for one in quotes):
+        lines.append(f"- Earlier messages of the conversation: {earlier}")
     lines += [f"- Not read: {part.sentence}" for part in turn.unread]
     if turn.attempts > 1:
         lines.append(f"- Attempts: {turn.attempts}")

@@ -7,9 +7,13 @@ from typing import Any
 import msgspec
 
 from adapters.studio.chat.frames import rendered
+from bot.domain.events import QuotedMessage
 from bot.domain.prompts import Image, Message, Omission, Prompt, Text
 from bot.domain.turns import Turn
 from bot.generation.context_window import count_tokens
+
+_LONG = 600
+"""Characters; a longer quote is shown on demand."""
 
 
 def sent(prompts: Sequence[Prompt]) -> dict[str, Any]:
@@ -86,6 +90,9 @@ async def turn_row(turn: Turn) -> dict[str, Any]:
     """A turn with what its template shows."""
     return {
         "turn": turn,
+        "quotes": [_quote_row(quote) for quote in turn.received.quotes if not quote.is_earlier],
+        "earlier": [_quote_row(quote) for quote in turn.received.quotes if quote.is_earlier],
+        "unread": [part.sentence for part in turn.unread],
         "answer": await rendered(turn.reply.text),
         "cost": cost_words(turn),
         "given": [
@@ -99,6 +106,10 @@ async def turn_row(turn: Turn) -> dict[str, Any]:
         "left_out": [left_words(one) for one in turn.left_out],
         "comments": [rating.comment for rating in turn.ratings.values() if rating.comment],
     }
+
+
+def _quote_row(quote: QuotedMessage) -> dict[str, Any]:
+    return {"label": quote.label, "at": quote.at, "text": quote.text, "long": len(quote.text) > _LONG}
 
 
 def _reason(reason: str) -> str:
