@@ -190,7 +190,7 @@ class MessageParts(Frozen):
 def own_parts(message: MessageReceived | MessageParts) -> tuple[object, ...]:
     """What a message consists of beside its text that only an edit by its author changes. Links to files may change."""
     quotes = tuple(quote for quote in message.quotes if not (quote.is_earlier or quote.is_automatic))
-    return quotes, tuple(attachment.id for attachment in message.attachments), message.unread
+    return quotes, tuple(attachment.id for attachment in message.attachments), message.unread, message.links
 
 
 class MessageEdited(BaseEvent, tag="edited"):

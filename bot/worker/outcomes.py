@@ -10,6 +10,7 @@ from bot.domain.adapter import STREAMED
 from bot.domain.events import (
     FeedbackGiven,
     MessageDeleted,
+    MessageEdited,
     MessageReceived,
     PostedMessage,
     now,
