@@ -22,14 +22,18 @@ def read_prompts(folder: Path | None) -> LoadedPrompts:
 
 
 def read_usable(folder: Path | None) -> LoadedPrompts:
-    """The same without the templates that can't be used; `problems` say why. Raises TemplateError without a default."""
+    """The same without the templates and examples of pools that can't be used; `problems` say why.
+
+    Raises TemplateError without a default template.
+    """
     folder = folder or loader.FOLDER
     texts = retrieval.load(folder)
     check = partial(_check, texts)
-    templates, problems = loader.load_usable(folder)
+    files = loader.load_usable(folder)
     usable: list[Template] = []
-    found = list(problems)
-    for template in templates:
+    pools, unusable = loader.load_usable_pools(folder)
+    found = [*files.problems, *unusable]
+    for template in files.templates:
         try:
             check(template)
             usable.append(template)
@@ -38,7 +42,7 @@ def read_usable(folder: Path | None) -> LoadedPrompts:
     if not any(template.match.default for template in usable):
         raise TemplateError("\n".join(found))
     return LoadedPrompts(
-        templates=usable, pools=loader.load_pools(folder), texts=texts, check=check, problems=found
+        templates=usable, pools=pools, texts=texts, check=check, problems=found, notes=files.notes
     )
 
 

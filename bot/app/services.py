@@ -148,7 +148,7 @@ async def open_services(settings: Settings, *, folder: Path | None = None) -> As
     """
     prompts = read_usable(settings.parley_prompts)
     for problem in prompts.problems:
-        log.error("A template is skipped: %s", problem)
+        log.error("Skipped: %s", problem)
     found = find_deployment_config(settings)
     async with AsyncExitStack() as stack:
         storage = await _storage(settings, folder, stack)

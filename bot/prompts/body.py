@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from bot.domain.prompts import Example, Image
@@ -20,6 +21,8 @@ _ROLES = ("system", "user", "assistant", "developer")
 _MARKER = re.compile(rf"\s*(?:#\s*)?({'|'.join(_ROLES)})\s*(?:\[[^\]]*\]\s*)?:\s*", re.IGNORECASE)
 _ALMOST = re.compile(r"([a-z]{3,12}):\s*")
 _CODE = re.compile(r"\{[%#]")
+_MOST_SUGGESTED = 20
+"""Problems of a file after which no name is suggested: thousands of comparisons would take seconds."""
 
 
 class Placeholder(NamedTuple):
@@ -133,7 +136,12 @@ def _blocks(source: SourceFile, after: int, history: Iterable[str]) -> list[Bloc
 def is_almost_role(line: str) -> bool:
     """Whether a line is probably a misspelt role."""
     almost = _ALMOST.fullmatch(line)
-    return almost is not None and bool(difflib.get_close_matches(almost[1], _ROLES, 1, 0.85))
+    return almost is not None and _is_like_a_role(almost[1])
+
+
+@lru_cache(1000)
+def _is_like_a_role(word: str) -> bool:
+    return bool(difflib.get_close_matches(word, _ROLES, 1, 0.85))
 
 
 def _take_question(blocks: list[Block], placeholders: Mapping[str, Placeholder]) -> tuple[str | None, str]:
@@ -205,17 +213,20 @@ def check_placeholders(
             if code := _CODE.search(line):
                 source.problems.append(source.error(number, f"{code[0]!r} begins code"))
             for placeholder in PLACEHOLDER.finditer(line):
-                if words := _unfilled(placeholder[1].strip(), placeholders, question):
+                suggested = len(source.problems) < _MOST_SUGGESTED
+                if words := _unfilled(placeholder[1].strip(), placeholders, question, suggested):
                     source.problems.append(source.error(number, f"{placeholder[0]} {words}"))
 
 
-def _unfilled(name: str, placeholders: Mapping[str, Placeholder], question: str | None) -> str | None:
+def _unfilled(
+    name: str, placeholders: Mapping[str, Placeholder], question: str | None, suggested: bool
+) -> str | None:
     if name == question:
         return "is the question, which is only allowed in the last 'user:'"
     if name in BUILT_IN:
         return None
     if name not in placeholders:
-        return f"is an unknown placeholder{nearest(name, {*placeholders, *BUILT_IN})}"
+        return f"is an unknown placeholder{nearest(name, {*placeholders, *BUILT_IN}) if suggested else ''}"
     if placeholders[name].thread:
         return "is the history, which needs a line of its own"
     if placeholders[name].default is None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import unified_diff
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,6 +17,13 @@ from bot.prompts.example_images import LoadImage
 from bot.prompts.formats import to_prompty
 from bot.prompts.library import PromptLibrary
 from bot.prompts.prompty import read_text
+
+
+class ImportedTemplate(NamedTuple):
+    """A template of a file, and what was left out of it, or is not used: one sentence each."""
+
+    template: Template
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +83,28 @@ class PromptEditor:
         """A unified diff of two texts; empty if they are equal."""
         return "\n".join(unified_diff(old.splitlines(), new.splitlines(), "before", "after", lineterm=""))
 
-    def read(self, file: str, data: bytes, name: str) -> Template:
+    def read(self, file: str, data: bytes, name: str) -> ImportedTemplate:
         """Import a template: `.prompty`, `.json` of Azure OpenAI Studio, or chat `.jsonl`."""
-        template = _read(file, data, name, self.library.registry.load_image)
+        found = _read(file, data, name, self.library.registry.load_image)
+        template = found.template
         needed = {f"the pool “{template.pool}”": template.pool in (None, *self.library.registry.pools())}
         needed |= {f"knowledge “{text}”": text in self.library.texts for text in template.knowledge}
         if missing := [what for what, available in needed.items() if not available]:
             raise NotAllowed(f"“{file}” needs {missing[0]}, which does not exist here.")
-        return template
-
-    def left_out(self, file: str, data: bytes) -> Sequence[str]:
-        """The fields that `read` leaves out because they may be secrets."""
-        return () if file.endswith(".prompty") else formats.left_out(file, data)
+        return found
 
     def write(self, template: Template, form: str) -> str:
         """Export a template as prompty, json (a chat setup of Azure OpenAI Studio) or jsonl."""
         return formats.write(template, form)
 
 
-def _read(file: str, data: bytes, name: str, load_image: LoadImage) -> Template:
+def _read(file: str, data: bytes, name: str, load_image: LoadImage) -> ImportedTemplate:
     if file.endswith(".prompty"):
         try:
-            return read_text(data.decode(), name, load_image).template
+            loaded = read_text(data.decode(), name, load_image)
+            return ImportedTemplate(loaded.template, loaded.notes)
         except UnicodeDecodeError:
             raise NotAllowed(f"“{file}” is not a text file. Save it as UTF-8.") from None
-    return formats.read(file, data, name)
+    template, secret = formats.read(file, data, name), formats.left_out(file, data)
+    notes = [f"Left out, because it may be a secret: {', '.join(secret)}."] if secret else []
+    return ImportedTemplate(template, notes)

@@ -10,6 +10,7 @@ import yaml
 from bot.domain.errors import TemplateError
 from bot.domain.prompts import Example, Template
 from bot.prompts import example_images
+from bot.prompts.imports.bodies import has_code
 from bot.prompts.imports.secrets import secret_paths, without_secrets
 from bot.prompts.prompty import MOST_BYTES, read_text
 
@@ -93,6 +94,9 @@ def _front(template: Template) -> dict[str, Any]:
             "extra": template.extra,
         }
     )
+    # Without any field of Parley's, code in an example would be taken for that of another tool, and run.
+    coded = any(has_code(f"{each.user}\n{each.assistant}") for each in template.examples)
+    metadata = {_OURS: parley} if parley or coded else {}
     given: dict[str, Any] = msgspec.to_builtins(template.parameters)
     options = {_PROMPTY[name]: value for name, value in given.items() if name in _PROMPTY}
     options |= _bare({"additionalProperties": {k: v for k, v in given.items() if k not in _PROMPTY}})
@@ -101,7 +105,7 @@ def _front(template: Template) -> dict[str, Any]:
             "description": template.description,
             "model": _bare({"id": template.deployment, "options": options}),
             "inputs": {name: {"default": value} for name, value in template.inputs.items()},
-            "metadata": _bare({_OURS: parley}),
+            "metadata": metadata,
         }
     )
 

@@ -14,6 +14,10 @@ from bot.domain.errors import TemplateError
 
 _T = TypeVar("_T")
 REFERENCE = re.compile(r"\$\{(env|file):", re.IGNORECASE)
+MOST_PROBLEMS = 50
+"""Of one file that are reported."""
+_DEEP = re.compile(r"(?:[\[{]\s*){50}")
+"""Nested so deeply, YAML takes seconds before it fails."""
 _NEAR = 0.85
 """Similarity from which an unknown field of a file of another tool is taken for a misspelt one."""
 _UNUSED = re.compile(
@@ -33,7 +37,8 @@ class SourceFile:
         self.lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
         self.foreign = False
         self.problems: list[TemplateError] = []
-        self.notes: list[str] = []
+        self.notes: dict[str, None] = {}
+        """In the order in which they were made."""
 
     def error(self, line: int, words: str) -> TemplateError:
         """An error with file name and line number."""
@@ -41,8 +46,7 @@ class SourceFile:
 
     def note(self, line: int, words: str) -> None:
         """Note something that is not used, or not as the author may expect."""
-        if (noted := f"line {line}: {words}") not in self.notes:
-            self.notes.append(noted)
+        self.notes[f"line {line}: {words}"] = None
 
     @contextmanager
     def collecting(self) -> Generator[None]:
@@ -60,9 +64,13 @@ class SourceFile:
 
     def check(self) -> None:
         """Raise a TemplateError with a line for each collected problem, in the order of the file."""
-        lines = [line for problem in self.problems for line in str(problem).split("\n")]
+        found = {line: None for problem in self.problems for line in str(problem).split("\n")}
+        lines = sorted(found, key=self._line_of)
+        if len(lines) > MOST_PROBLEMS:
+            more = f"{self.name}: and {len(lines) - MOST_PROBLEMS} more problems"
+            lines = [*lines[:MOST_PROBLEMS], more]
         if lines:
-            raise TemplateError("\n".join(sorted(dict.fromkeys(lines), key=self._line_of)))
+            raise TemplateError("\n".join(lines))
 
     def _line_of(self, problem: str) -> int:
         number = problem.removeprefix(f"{self.name}:").partition(":")[0]
@@ -70,12 +78,17 @@ class SourceFile:
 
 
 def open_source(path: Path, most_bytes: int) -> SourceFile:
-    """Read a file. Raises TemplateError if it is too large or not UTF-8."""
-    size = path.stat().st_size
-    if size > most_bytes:
-        raise TemplateError(f"{path}:1: the file has {size} bytes; the limit is {most_bytes}")
+    """Read a file. Raises TemplateError if it can't be read, is too large, or is not UTF-8."""
     try:
+        if path.exists() and not path.is_file():  # a directory, or a pipe, which would be waited for
+            raise TemplateError(f"{path}:1: not a file; move it out of the folder")
+        size = path.stat().st_size
+        if size > most_bytes:
+            raise TemplateError(f"{path}:1: the file has {size} bytes; the limit is {most_bytes}")
         return SourceFile(str(path), path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        words = error.strerror or type(error).__name__
+        raise TemplateError(f"{path}:1: the file can't be read: {words}") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise TemplateError(f"{path}:{line}: not UTF-8 text") from None
@@ -111,6 +124,15 @@ class _FrontMatterLoader(yaml.SafeLoader):
             table.lines[key] = key_node.start_mark.line + self.first
         return cast(dict[Hashable, object], table)
 
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        """A text; two escaped halves of a character, as JSON has them, are joined."""
+        value = super().construct_scalar(node)
+        try:
+            return value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            words = "half a character (a surrogate)"
+            raise yaml.MarkedYAMLError(None, None, words, node.start_mark) from None
+
     def _value(self, node: yaml.Node) -> object:
         return self.construct_object(node, deep=True)  # pyright: ignore[reportUnknownMemberType]
 
@@ -138,16 +160,20 @@ class MappingReader:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         unknown = [] if kind is not None else [key for key in self._data if key not in self._read]
-        problems = [str(self._unknown(key)) for key in unknown if not self._noted(key)]
+        known = frozenset(self._read)
+        problems = [
+            str(self.error(key, f"unknown field {key!r}{nearest(key, known)}"))
+            for key in unknown[:MOST_PROBLEMS]
+            if not self._noted(key, known)
+        ]
+        for key in unknown[MOST_PROBLEMS:]:
+            self.note(key)
         if problems:
             raise TemplateError("\n".join(problems))
 
-    def _unknown(self, key: str) -> TemplateError:
-        return self.error(key, f"unknown field {key!r}{nearest(key, self._read)}")
-
-    def _noted(self, key: str) -> bool:
+    def _noted(self, key: str, known: frozenset[str]) -> bool:
         """Whether an unknown field is one of another tool's, which is noted; a misspelt one is not."""
-        if not self._source.foreign or difflib.get_close_matches(key, self._read, 1, _NEAR):
+        if not self._source.foreign or difflib.get_close_matches(key, known, 1, _NEAR):
             return False
         self.note(key)
         return True
@@ -341,7 +367,10 @@ def whole(source: SourceFile) -> MappingReader:
 
 def _parsed(source: SourceFile, lines: list[str], first: int) -> object:
     """Parse YAML lines of which the first is line `first` of the file."""
-    loader = _FrontMatterLoader("\n".join(lines))
+    text = "\n".join(lines)
+    if _DEEP.search(text):
+        raise source.error(first, "not valid YAML: it is nested too deeply")
+    loader = _FrontMatterLoader(text)
     loader.first = first
     try:
         return loader.get_single_data()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.domain.errors import StateUnavailable
 from bot.domain.prompts import Embed, Example, Template
@@ -21,7 +21,8 @@ from bot.storage.redis.client import Redis
 class LoadedPrompts:
     """The checked contents of prompts/; `check` is applied to published templates.
 
-    `problems` are those of files that are not used, with file and line.
+    `problems` are those of files that are not used, with file and line; `notes` say by template what is not
+    used of its file.
     """
 
     templates: Sequence[Template]
@@ -29,6 +30,7 @@ class LoadedPrompts:
     texts: Mapping[str, tuple[str, ...]]
     check: Check
     problems: Sequence[str] = ()
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,9 @@ class PromptLibrary:
 async def open_library(prompts: LoadedPrompts, redis: Redis, embed: Embed) -> AsyncGenerator[PromptLibrary]:
     """The library of the files and publications, kept up to date in the background."""
     versions, proposals = Versions(redis), Proposals(redis)
-    registry = TemplateRegistry(prompts.templates, prompts.pools, versions, prompts.check, prompts.problems)
+    registry = TemplateRegistry(
+        prompts.templates, prompts.pools, versions, prompts.check, prompts.problems, prompts.notes
+    )
     publisher = Publisher(registry, versions)
     with suppress(StateUnavailable):  # the files are used until Redis is available
         await registry.refresh()

@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,17 @@ MOST_EXAMPLES = 1000
 """Limits for a fast startup and affordable prompts; the format has none."""
 
 
+class UsableFiles(NamedTuple):
+    """The templates that can be used, sorted by name, and what is wrong with the other files.
+
+    `notes` say by template what is not used of its file, or not as its author may expect.
+    """
+
+    templates: tuple[Template, ...]
+    problems: tuple[str, ...]
+    notes: Mapping[str, tuple[str, ...]]
+
+
 def fill(text: str, values: Mapping[str, str]) -> str:
     """Replace each `{{placeholder}}` once; values are not searched for placeholders.
 
@@ -36,25 +47,26 @@ def fill_question(around: str, question: str, values: Mapping[str, str]) -> str:
 
 def load(folder: Path) -> tuple[Template, ...]:
     """All templates of the folder, sorted by name. Raises TemplateError with one line per problem."""
-    templates, problems = load_usable(folder)
-    if problems:
-        raise TemplateError("\n".join(problems))
-    return templates
+    found = load_usable(folder)
+    if found.problems:
+        raise TemplateError("\n".join(found.problems))
+    return found.templates
 
 
-def load_usable(folder: Path) -> tuple[tuple[Template, ...], tuple[str, ...]]:
-    """The templates that can be used, sorted by name, and what is wrong with the other files.
+def load_usable(folder: Path) -> UsableFiles:
+    """The templates of the folder, without the files that can't be used.
 
     Raises TemplateError if there is no default template among them, since nothing would be answered.
     """
-    paths = sorted(folder.glob("*.prompty"))
+    paths = _files(folder, "*.prompty")
     if not paths:
         raise TemplateError(f"{folder}: there are no templates (*.prompty)")
     if len(paths) > MOST_TEMPLATES:
         raise TemplateError(f"{folder}: there are {len(paths)} templates; the limit is {MOST_TEMPLATES}")
-    pools = {path.stem for path in (folder / "pools").glob("*.jsonl")}
+    pools = {path.stem for path in _files(folder / "pools", "*.jsonl")}
     usable: list[Template] = []
     problems: list[str] = []
+    notes: dict[str, tuple[str, ...]] = {}
     for path in paths:
         try:
             loaded = read(path)
@@ -64,15 +76,40 @@ def load_usable(folder: Path) -> tuple[tuple[Template, ...], tuple[str, ...]]:
         found = [str(error) for error in faults(loaded, usable, pools)]
         problems += found
         usable += [] if found else [loaded.template]
+        notes[path.stem] = loaded.notes
     if not any(template.match.default for template in usable):
         problems.append(f"{folder}: no template is the default; add match: {{default: true}} to one")
         raise TemplateError("\n".join(problems))
-    return tuple(usable), tuple(problems)
+    return UsableFiles(tuple(usable), tuple(problems), notes)
 
 
 def load_pools(folder: Path) -> Mapping[str, tuple[Example, ...]]:
-    """The few-shot pools, `pools/*.jsonl` in the templates' folder, by name. Raises TemplateError."""
-    return {path.stem: _read_pool(path) for path in sorted((folder / "pools").glob("*.jsonl"))}
+    """The few-shot pools, `pools/*.jsonl` in the templates' folder, by name.
+
+    Raises TemplateError with one line per problem.
+    """
+    pools, problems = load_usable_pools(folder)
+    if problems:
+        raise TemplateError("\n".join(problems))
+    return pools
+
+
+def load_usable_pools(folder: Path) -> tuple[Mapping[str, tuple[Example, ...]], tuple[str, ...]]:
+    """The pools by name, without the examples that can't be used, and what is wrong with those.
+
+    A pool without any is empty: the templates that use it are sent without its examples.
+    """
+    pools: dict[str, tuple[Example, ...]] = {}
+    problems: list[str] = []
+    for path in _files(folder / "pools", "*.jsonl"):
+        pools[path.stem], found = _read_pool(path)
+        problems += found
+    return pools, tuple(problems)
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """The files that match, without hidden ones, such as the lock files of editors."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 
 def faults(
@@ -118,17 +155,24 @@ class _PoolLine(msgspec.Struct, forbid_unknown_fields=True):
     tags: tuple[str, ...] = ()
 
 
-def _read_pool(path: Path) -> tuple[Example, ...]:
-    source = open_source(path, MOST_POOL_BYTES)
-    examples = tuple(
-        _example(source, number, line) for number, line in enumerate(source.lines, 1) if line.strip()
-    )
-    if not examples:
-        raise source.error(1, "the pool is empty")
-    if len(examples) > MOST_EXAMPLES:
-        words = f"the pool has {len(examples)} examples; the limit is {MOST_EXAMPLES}"
-        raise source.error(MOST_EXAMPLES + 1, words)
-    return examples
+def _read_pool(path: Path) -> tuple[tuple[Example, ...], list[str]]:
+    """The usable examples of a pool, and its problems."""
+    examples: list[Example] = []
+    try:
+        source = open_source(path, MOST_POOL_BYTES)
+        for number, line in enumerate(source.lines, 1):
+            if line.strip():
+                with source.collecting():
+                    examples.append(_example(source, number, line))
+        if not examples and not source.problems:
+            raise source.error(1, "the pool is empty")
+        if len(examples) > MOST_EXAMPLES:
+            words = f"the pool has {len(examples)} examples; the limit is {MOST_EXAMPLES}"
+            source.problems.append(source.error(MOST_EXAMPLES + 1, words))
+        source.check()
+    except TemplateError as error:
+        return tuple(examples[:MOST_EXAMPLES]), str(error).split("\n")
+    return tuple(examples), []
 
 
 def _example(source: SourceFile, number: int, text: str) -> Example:

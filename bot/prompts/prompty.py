@@ -2,19 +2,23 @@
 
 import difflib
 import hashlib
+import logging
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from bot.domain.errors import TemplateError
 from bot.domain.prompts import Match, Template
 from bot.prompts import example_images
 from bot.prompts.front_matter import MappingReader, SourceFile, check_references, front_matter, open_source
 from bot.prompts.imports.bodies import read_body
 from bot.prompts.imports.inputs import inputs_of
 from bot.prompts.imports.models import ModelPreference, capability_of, model_of
-from bot.prompts.imports.secrets import without_secrets
+from bot.prompts.imports.secrets import secret_paths, without_secrets
+
+log = logging.getLogger(__name__)
 
 MOST_BYTES = 64 * 1024
 MOST_SHOTS = 50
@@ -83,6 +87,16 @@ def read_text(
 
 
 def _read(source: SourceFile, name: str, load_image: example_images.LoadImage) -> LoadedTemplate:
+    try:
+        return _loaded(source, name, load_image)
+    except TemplateError:
+        raise
+    except Exception as error:  # whatever a file of another tool may cause: the others still load
+        log.exception("%s can't be read", source.name)
+        raise source.error(1, f"the file can't be read ({type(error).__name__}); make it simpler") from None
+
+
+def _loaded(source: SourceFile, name: str, load_image: example_images.LoadImage) -> LoadedTemplate:
     if not NAME.fullmatch(name):
         raise source.error(1, "a template name has lower-case letters, digits, - and _ (at most 64)")
     front, lines = front_matter(source)
@@ -143,6 +157,9 @@ def _with_parley(
     tried = source.attempt
     match = tried(MappingReader(source, None, 1), parley.fields, "match")
     capability = tried(None, parley.text, "capability")
+    extra = tried({}, parley.plain, "extra")
+    for where in secret_paths(extra):
+        source.note(parley.line("extra"), f"{f'extra.{where}'!r} is left out, because it may be a secret")
     past = tried(0, parley.count, "past_messages", MOST_PAST) if "past_messages" in parley else None
     template = Template(
         name=name,
@@ -160,7 +177,7 @@ def _with_parley(
         match=tried(Match(), _match, source, match),
         past_messages=past,
         rewrite=tried(None, _rewrite, parley),
-        extra=without_secrets(tried({}, parley.plain, "extra")),
+        extra=without_secrets(extra),
     )
     if template.rewrite is not None and template.capability != "image":
         source.problems.append(parley.error("rewrite", "'rewrite' needs 'capability: image'"))

@@ -28,7 +28,7 @@ class TemplateRegistry:
     """Serves templates and pools from memory; `watch` keeps it up to date.
 
     `load_image` loads the images of the files' examples, which publications may use. `problems` are those of
-    files that are not used.
+    files that are not used, `notes` what is not used of the files of the templates.
     """
 
     def __init__(
@@ -38,8 +38,10 @@ class TemplateRegistry:
         versions: Versions,
         check: Check = lambda _: None,
         problems: Sequence[str] = (),
+        notes: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.problems = problems
+        self._notes = notes or {}
         self._files = {template.name: template for template in files}
         self.load_image = example_images.from_examples(
             [example for template in files for example in template.examples]
@@ -80,6 +82,10 @@ class TemplateRegistry:
 
     def pools(self) -> Mapping[str, Sequence[Example]]:
         return self._pools
+
+    def notes(self, name: str) -> Sequence[str]:
+        """What is not used of a template's file, or not as its author may expect, whatever is published over it."""
+        return self._notes.get(name, ())
 
     def active(self, name: str) -> ActiveTemplate:
         """The active version of a template and where it comes from; empty for an unknown name."""

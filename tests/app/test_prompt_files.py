@@ -38,4 +38,21 @@ async def test_the_check_names_skipped_files(
     found = await server.check(Settings.model_validate(given))
     errors = [each.words for each in found if (each.level, each.subject) == ("error", "templates")]
     assert ["a.prompty:" in errors[0], "b.prompty:2: " in errors[1], len(errors)] == [True, True, 2]
-    assert caplog.text.count("A template is skipped") == 2
+    assert caplog.text.count("Skipped: ") == 2
+
+
+async def test_a_bad_line_of_a_pool_stops_nothing(
+    redis: Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Field fault 72: the bot starts with the other examples, logs the line, and `parley check` fails."""
+    folder = folder_with(tmp_path, a="---\nmetadata: {parley: {pool: mine, shots: 1}}\n---\nHi.\n")
+    (folder / "pools").mkdir()
+    messages = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}'
+    (folder / "pools" / "mine.jsonl").write_text(f"{messages}\n{messages[:-1]}\n")
+    given = {"redis_url": redis.url, "parley_data_dir": tmp_path / "data", "parley_prompts": folder}
+    found = await server.check(Settings.model_validate(given))
+    (error,) = (each.words for each in found if (each.level, each.subject) == ("error", "templates"))
+    assert "pools/mine.jsonl:2: not a valid chat example" in error
+    assert caplog.text.count("pools/mine.jsonl:2: ") == 1
+    with pytest.raises(TemplateError, match=r"mine\.jsonl:2: "):
+        read_prompts(folder)

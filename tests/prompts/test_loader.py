@@ -7,7 +7,7 @@ import pytest
 from bot.domain.errors import TemplateError
 from bot.domain.prompts import Example, Match, Template
 from bot.prompts.body import BUILT_IN
-from bot.prompts.loader import FOLDER, fill, load, load_pools, load_usable
+from bot.prompts.loader import FOLDER, fill, load, load_pools, load_usable, load_usable_pools
 
 DEFAULT = "---\nmetadata:\n  parley:\n    match: {default: true}\n---\nsystem:\nYou help.\n"
 
@@ -270,9 +270,35 @@ def test_an_unusable_file_is_skipped(tmp_path: Path) -> None:
     """Field fault 72: one bad file does not stop the bot; what is wrong with it is said."""
     same = parley("match: {commands: [go]}")
     write(tmp_path, a="user:\nOne?\n", b=same, c=same, d="---\nname: [\n---\nHi.", zz=DEFAULT)
-    templates, problems = load_usable(tmp_path)
+    templates, problems, _ = load_usable(tmp_path)
     assert [one.name for one in templates] == ["b", "zz"]
     assert [problem.split(":")[0][-9:] for problem in problems] == ["a.prompty", "c.prompty", "d.prompty"]
+
+
+def test_what_is_no_file_is_skipped(tmp_path: Path) -> None:
+    """Field fault 72: a folder, a dangling link or an editor's lock file does not stop the bot."""
+    write(tmp_path, zz=DEFAULT)
+    (tmp_path / "folder.prompty").mkdir()
+    (tmp_path / "link.prompty").symlink_to(tmp_path / "gone")
+    (tmp_path / ".#zz.prompty").symlink_to("ada@laptop.1234")
+    (tmp_path / ".hidden.prompty").write_text("---\nname: [\n")
+    (tmp_path / "pools").mkdir()
+    (tmp_path / "pools" / "folder.jsonl").mkdir()
+    found = load_usable(tmp_path)
+    assert [one.name for one in found.templates] == ["zz"]
+    assert [problem.removeprefix(f"{tmp_path}/") for problem in found.problems] == [
+        "folder.prompty:1: not a file; move it out of the folder",
+        "link.prompty:1: the file can't be read: No such file or directory",
+    ]
+    pools, problems = load_usable_pools(tmp_path)
+    assert pools == {"folder": ()}
+    assert problems == (f"{tmp_path}/pools/folder.jsonl:1: not a file; move it out of the folder",)
+
+
+def test_notes_are_kept_by_template(tmp_path: Path) -> None:
+    """Field fault 72: what is not used of a file is known as long as the file is there."""
+    write(tmp_path, a="---\nname: a\noutputs: {}\n---\nHi.", zz=DEFAULT)
+    assert load_usable(tmp_path).notes == {"a": ("line 3: 'outputs' is not used",), "zz": ()}
 
 
 def test_an_unusable_default_is_an_error(tmp_path: Path) -> None:
@@ -366,3 +392,12 @@ def test_an_error_in_a_pool_names_its_line(tmp_path: Path, text: str, line: int,
         load_pools(pool(tmp_path, text))
     assert str(raised.value).startswith(f"{tmp_path}/pools/mine.jsonl:{line}: ")
     assert words in str(raised.value)
+
+
+def test_an_unusable_line_of_a_pool_is_skipped(tmp_path: Path) -> None:
+    """Field fault 72: the other examples of the pool are used, and each bad line is named."""
+    half = PAIR.replace("a\u2028b", "\\ud83d")
+    pools, problems = load_usable_pools(pool(tmp_path, f"nonsense\n{PAIR}\n{half}\n[]\n"))
+    assert pools == {"mine": (Example(user="a\u2028b", assistant="c"),)}
+    assert [problem.split(":")[1] for problem in problems] == ["1", "3", "4"]
+    assert all("not a valid chat example" in problem for problem in problems)

@@ -1,16 +1,22 @@
 """Imports and exports never carry secrets of the setup that they come from."""
 
 import json
-from typing import Any
+import time
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
+from bot.prompts.editing import PromptEditor
+from bot.prompts.example_images import data_only
 from bot.prompts.formats import from_jsonl, from_studio, left_out, to_jsonl, to_prompty, to_studio
 from bot.prompts.imports.secrets import secret_paths, without_secrets
+from bot.prompts.library import PromptLibrary
 from bot.prompts.prompty import read_text
 
 SECRET = "Zm9yZ2V0IG1lIG5vdA" + "x7Q"
+SHORT = "Qm9iX3Nh"
 LONG = "9f8e7d6c5b4a39281706f5e4d3c2b1a0"
 
 SETUPS: dict[str, dict[str, Any]] = {
@@ -57,6 +63,31 @@ SETUPS: dict[str, dict[str, Any]] = {
     "JSON in a text": {"settings": json.dumps({"apiKey": SECRET})},
     "a key by its looks": {"chatParameters": {"thing": LONG + SECRET}},
     "a JWT": {"x": f"eyJhbGciOiJIUzI1NiJ9.{SECRET}.{SECRET}"},
+    "a key in an address": {"endpoint": f"https://x.example/search?subscription-key={SHORT}"},
+    "an access token in an address": {"endpoint": f"https://x.example/#access_token={SHORT}"},
+    "an auth parameter": {"endpoint": f"https://x.example/?auth={SHORT}"},
+    "an encoded address": {"endpoint": f"https%3A%2F%2Fx.example%3Fsig%3D{SHORT}"},
+    "a key before a host": {"endpoint": f"https://{SHORT}{SHORT}@x.example/1"},
+    "a webhook": {"notify": f"https://x.example/api/webhooks/1/{SHORT}"},
+    "a field of a webhook": {"webhookUrl": f"https://x.example/{SHORT}"},
+    "a header api-key": {"note": f"api-key: {SHORT}"},
+    "a header without a colon": {"note": f"x-api-key {SHORT}"},
+    "a header in a command": {"note": f"curl -H 'api-key, {SHORT}' https://x.example"},
+    "a cookie": {"note": f"Cookie: a={SHORT}"},
+    "a bearer token with a colon": {"note": f"bearer:{SHORT}"},
+    "an API key as the scheme": {"note": f"ApiKey {SHORT}"},
+    "a token as the scheme": {"note": f"Token {SHORT}1"},
+    "a connection string of storage": {"note": f"AccountName=a;AccountKey={SHORT};EndpointSuffix=x.example"},
+    "a connection string of a database": {"note": f"Server=a;User ID=u;Pwd={SHORT};"},
+    "a connection string of a cache": {"note": f"redis://:{SHORT}@x.example:6379"},
+    "a SAS token": {"note": f"sv=2022-11-02&ss=b&srt=sco&sp=rl&se=2030-01-01&sig={SHORT}%3D"},
+    "a SAS token without its beginning": {"note": f"sig={SHORT}"},
+    "numbered keys": {"key1": SHORT, "apiKey2": SHORT},
+    "a pass phrase": {"passcode": SHORT, "dbpass": SHORT},
+    "a token of GitHub": {"note": f"ghs_{SHORT}{SHORT}"},
+    "a token of npm": {"note": f"npm_{SHORT}{SHORT}"},
+    "an access key of AWS": {"note": "AKIA" + SHORT.upper() + SHORT.upper()},
+    "a key of Google": {"note": f"AIza{SHORT}-{SHORT}-{SHORT}-{SHORT}"},
     "as a name": {"x": {f"sk-{LONG}{SECRET}": 1}},
     "deep": {"a": {"b": [{"c": [[{"d": {"Api Key": SECRET}}]]}]}},
     "very deep": {"a": json.loads('{"a":' * 60 + json.dumps({"x": SECRET}) + "}" * 60)},
@@ -72,9 +103,11 @@ def test_an_imported_secret_is_left_out(name: str) -> None:
     read = from_studio(data, "x")
     for written in (to_prompty(read), to_studio(read).decode(), to_jsonl(read), repr(read)):
         assert SECRET not in written
+        assert SHORT.lower() not in written.lower()
     paths = left_out("x.json", data)
     assert paths
     assert SECRET not in str(paths)
+    assert SHORT not in str(paths)
 
 
 @pytest.mark.parametrize("name", SETUPS)
@@ -83,12 +116,32 @@ def test_exports_leave_stored_secrets_out(name: str) -> None:
     stored = replace(from_studio(b'{"systemPrompt": "Be short."}', "x"), extra=SETUPS[name])
     for written in (to_prompty(stored), to_studio(stored).decode(), to_jsonl(stored)):
         assert SECRET not in written
+        assert SHORT.lower() not in written.lower()
 
 
 def test_a_stored_secret_is_not_read() -> None:
     """Field fault 71: nor does one in an existing file get into the studio."""
     text = f"---\nmetadata: {{parley: {{extra: {{dataSources: [{{key: {SECRET}, top: 5}}]}}}}}}\n---\nHi."
-    assert read_text(text, "x").template.extra == {"dataSources": [{"top": 5}]}
+    loaded = read_text(text, "x")
+    assert loaded.template.extra == {"dataSources": [{"top": 5}]}
+    assert loaded.notes == ("line 2: 'extra.dataSources[0].key' is left out, because it may be a secret",)
+
+
+def test_many_colons_take_little_time() -> None:
+    """Field fault 71: no text makes the search for secrets slow."""
+    began = time.thread_time()
+    without_secrets({"a": "://" * 20_000, "b": "://abcdefg" * 6000, "c": "Token " + " " * 60_000})
+    assert time.thread_time() - began < 10
+
+
+def test_what_was_left_out_is_said() -> None:
+    """Field fault 71: an import into the studio names the fields, and what else is not used."""
+    registry = SimpleNamespace(load_image=data_only, pools=dict[str, object])
+    editor = PromptEditor(cast("PromptLibrary", SimpleNamespace(registry=registry, texts={})))
+    setup = json.dumps({"systemPrompt": "Hi.", "endpoint": f"https://x.example?sig={SHORT}"}).encode()
+    assert editor.read("x.json", setup, "x").notes == ["Left out, because it may be a secret: endpoint."]
+    file = b"---\nname: a\noutputs: {}\n---\nHi."
+    assert editor.read("x.prompty", file, "x").notes == ("line 3: 'outputs' is not used",)
 
 
 def test_chat_examples_leave_secrets_out() -> None:

@@ -1,12 +1,13 @@
 """Field fault 72: `.prompty` files in the shapes that public repositories have, each with texts of our own."""
 
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from bot.domain.errors import TemplateError
+from bot.domain.prompts import Example
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.prompts.formats import to_prompty
 from bot.prompts.loader import fill, fill_question
@@ -147,6 +148,7 @@ FRONTS: dict[str, Shape] = {
     "template, v2": Shape(HI + "template: {format: {kind: mustache}, parser: {kind: prompty}}\n", ASK),
     "template, unknown": Shape(HI + "template: {format: fake, parser: fake}\n", ASK),
     "unknown fields": Shape(HI + "environment: x\nisPreview: true\n", ASK, note="environment"),
+    "unknown fields that are alike": Shape(HI + "setting1: x\nsetting2: y\n", ASK, note="setting2"),
     "a folded description": Shape("name: a\ndescription: >-\n  One\n  two\n", ASK),
     "an empty line first": Shape("", "\n---\nname: a\n---\nsystem:\nBe brief.\n"),
     "no front matter fields": Shape("", "---\n---\nBe brief."),
@@ -293,6 +295,37 @@ BODIES: dict[str, Shape] = {
     "set": Shape(HI, "system:\n{% set a = 'brief' %}Be {{ a }}.\nuser:\n{{question}}"),
     "comments": Shape(HI, "system:\n{# why #}Be brief.\nuser:\n{{question}}"),
     "whitespace control": Shape(HI, "system:\nBe{%- if true %} brief.{%- endif -%}\n"),
+    "a tag that takes the line end before a role": Shape(
+        HI,
+        "system:\nBe brief.{% if true %} Yes.{% endif %}\nuser:\nAbout {{question}}",
+        question="About",
+        system="Be brief. Yes.",
+    ),
+    "a tag that takes all space before a role": Shape(
+        HI, "system:\nBe brief.{% if true -%}{%- endif -%}\nuser:\nAbout {{question}}", question="About"
+    ),
+    "an expression that takes all space before a role": Shape(
+        HI, "system:\n{{ 'Be brief.' -}}\nuser:\nAbout {{question}}", question="About"
+    ),
+    "a tag that takes all space after a role": Shape(
+        HI,
+        "system:\nBe brief.\nuser:\n{%- if true %}\nAbout {{question}}\n{%- endif %}",
+        question="About {{question}}",
+    ),
+    "code in examples only": Shape(
+        HI + "sample: {n: 2}\n",
+        "system:\nBe brief.\nuser:\nHow many?\nassistant:\n{% if n %}Two{% endif %}\nuser:\n{{question}}",
+        examples=1,
+    ),
+    "half characters that belong together": Shape(
+        HI + 'inputs: {a: "\\ud83d\\ude00"}\n', "system:\n{{a}}", system="{{a}}", inputs={"a": "😀"}
+    ),
+    "half characters that belong together, in code": Shape(
+        HI, "system:\n{{ '\\ud83d\\ude00' }}", system="😀"
+    ),
+    "a tag inside raw at a line end": Shape(
+        HI, "system:\n{% raw %}x {% if %}{% endraw %}", system="x { % if %}"
+    ),
     "raw": Shape(HI, "system:\n{% raw %}Be {{x}}.{% endraw %}", system="Be { {x} }."),
     "macros": Shape(HI, "system:\n{% macro m(a) %}Be {{ a }}.{% endmacro %}{{ m('brief') }}"),
     "a loop over a sample": Shape(
@@ -383,55 +416,6 @@ def test_text_around_the_question_is_sent() -> None:
     assert prompt.messages[-1].text == f"In 3 words for {asked.user.name}: why {{{{n}}}}?!"
 
 
-HOSTILE = {
-    "a long loop": "{% for i in range(10**9) %}x{% endfor %}",
-    "nested loops": "{% for i in range(9999) %}{% for j in range(9999) %}{% for k in range(9999) %}x"
-    "{% endfor %}{% endfor %}{% endfor %}",
-    "a long text": "{{ 'a' * 10**9 }}",
-    "a large number": "{{ 9**9**9**9 }}",
-    "a wide format": "{{ '%1000000000s' % 1 }}",
-    "a wide text": "{{ 'a'.center(10**9) }}",
-    "a format of a text": "{{ '{:1000000000}'.format(1) }}",
-    "a long replacement": "{{ ('a' * 90000) | replace('a', 'b' * 90000) }}",
-    "a wide indentation": "{{ 'a' | indent(10**9) }}",
-    "recursion": "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
-    "a loop of itself": "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
-    "doubling with ~": "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
-    "doubling with +": "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
-    "doubling a list": "{% set n = namespace(x=[1]) %}{% for i in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}",
-    "doubling a block": "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set y %}{{ n.x }}{{ n.x }}"
-    "{% endset %}{% set n.x = y %}{% endfor %}",
-    "a large body": "{% for i in range(9999) %}" + "x" * 9000 + "{% endfor %}",
-    "a deep expression": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
-    "deep blocks": "{% if true %}" * 300 + "{% endif %}" * 300,
-    "another file": "{% include '/etc/passwd' %}",
-    "an unknown filter": "{{ 'a' | nothing }}",
-    "an open block": "{% for x in y %}",
-    "an open section": "{{#a}}b",
-    "many spaces": ("{{#" + " " * 1900 + "\n") * 20 + "{{#a}}b",
-    "deep sections": "{{#a}}" * 99 + "{{/a}}" * 99,
-    "sections in sections": "{{#xs}}" * 9 + "x" + "{{/xs}}" * 9,
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_code_is_refused_quickly(name: str) -> None:
-    """Field fault 72: code can neither hang nor fill the memory; the error names the line."""
-    began = time.thread_time()
-    text = f"---\nname: a\nsample: {{xs: [{', '.join('1' * 50)}]}}\n---\nsystem:\n{HOSTILE[name]}\n"
-    with pytest.raises(TemplateError, match=r"^x\.prompty:\d+: its code can't be used: "):
-        read_text(text, "x")
-    assert time.thread_time() - began < 10
-
-
-@pytest.mark.parametrize(
-    "code", ["{{ ''.__class__.__mro__ }}", "{{ x.__init__.__globals__ }}", "{{ range.__self__ }}"]
-)
-def test_code_can_t_leave_the_sandbox(code: str) -> None:
-    """Field fault 72: attributes that lead out of a template are empty."""
-    assert read_text(f"---\nname: a\n---\nBe brief.{code}", "x").template.system == "Be brief."
-
-
 def test_all_problems_are_reported_together() -> None:
     """Field fault 72: a file is mended in one go, so each error has its line."""
     text = """---
@@ -457,6 +441,19 @@ Two?
     assert lines == sorted(lines)
     assert {2, 4, 5, 7, 9, 12, 15} <= set(lines)
     assert len(lines) >= 10
+
+
+def test_code_in_examples_is_run() -> None:
+    """Field fault 72: examples of another tool's file are sent as that tool would send them."""
+    (example,) = load(SHAPES["code in examples only"]).template.examples
+    assert example.assistant == "Two"
+
+
+def test_exported_code_in_examples_is_text() -> None:
+    """Field fault 72: an export has a model and inputs, as files of other tools do, and yet is not run."""
+    examples = (Example(user="A loop?", assistant="{% for x in y %}{{ x }}{% endfor %}"),)
+    template = replace(load(FRONTS["inputs with enums"]).template, examples=examples, deployment="gpt")
+    assert read_text(to_prompty(template), "x").template.examples == examples
 
 
 def test_code_in_examples_is_text(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ class PromptsPage(Page):
             held=active,
             unused=active.template is None and active.trial is None,
             used_for=used_for(template),
+            notes=self._registry.notes(name),
             text=code(self._editor.write(template, "prompty"), "text"),
             **await self._assigned(request, name),
             versions=self._rows(versions, active),

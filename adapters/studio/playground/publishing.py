@@ -27,6 +27,8 @@ from bot.prompts.editing import PromptEditor
 log = logging.getLogger(__name__)
 
 MOST_FILE_BYTES = 1024 * 1024
+MOST_NOTES = 10
+"""On an imported file, in one message."""
 FORMATS = ("prompty", "json", "jsonl")
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
 
@@ -103,15 +105,22 @@ class PublishRoutes:
     async def _import(self, request: web.Request) -> web.Response:
         body = await json_of(request, _ImportRequest, MOST_FILE_BYTES)
         try:
-            read = await asyncio.to_thread(self._editor.read, body.file, body.text.encode(), body.template)
+            found = await asyncio.to_thread(self._editor.read, body.file, body.text.encode(), body.template)
         except (NotAllowed, TemplateError) as error:
             raise HttpError(422, str(error)) from None
-        setup = {**setup_of(read, imported=True), "template": body.template, "base": body.base}
-        left_out = self._editor.left_out(body.file, body.text.encode())
-        words = f"Imported “{body.file}”."
-        if left_out:
-            words += f" Left out, because it may be a secret: {', '.join(left_out)}."
+        setup = {**setup_of(found.template, imported=True), "template": body.template, "base": body.base}
+        more = len(found.notes) - MOST_NOTES
+        notes = [
+            *map(_sentence, found.notes[:MOST_NOTES]),
+            *([f"And {more} more notes."] if more > 0 else []),
+        ]
+        words = " ".join([f"Imported “{body.file}”.", *notes])
         return web.json_response({"setup": setup, "words": words})
+
+
+def _sentence(note: str) -> str:
+    """A note, such as `line 3: 'tools' is not used`, as a sentence."""
+    return f"{note[:1].upper()}{note[1:].removesuffix('.')}."
 
 
 def audience(version: Version) -> str:

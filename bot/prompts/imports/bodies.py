@@ -23,9 +23,8 @@ from bot.prompts.body import (
 )
 from bot.prompts.body import pairs as pairs_of
 from bot.prompts.front_matter import REFERENCE, SourceFile
-from bot.prompts.imports import jinja, mustache
-from bot.prompts.imports.jinja import LineError
-from bot.prompts.imports.rendering import NamedText, printed
+from bot.prompts.imports import mustache, process
+from bot.prompts.imports.rendering import EDGE, LineError, printed
 
 HISTORY = frozenset(
     (
@@ -65,8 +64,11 @@ _ROLES = ("system", "developer", "user", "assistant", "function", "tool")
 _MARKER = re.compile(rf"\s*(?:#+\s*)?({'|'.join(_ROLES)})\s*(?:\[[^\]]*\]\s*)?:\s*", re.IGNORECASE)
 _CODE = re.compile(r"\{%|\{#|\{\{(?!\s*\w+\s*\}\})")
 _LOOP = re.compile(r"\{%-?\s*for\s+(\w+)\s+in\s+(\w+)\b[^%]*%\}")
+_OF_MESSAGE = re.compile(r"\{\{-?\s*(\w+)(?:\.|\[[\"'])(?:role|inputs|outputs)\b")
+"""A field that only the messages of a history have."""
 _VARIABLE = re.compile(r"\{\{\{?[-&]?\s*(\w+)")
 _THREAD = re.compile(r"[ \t]*!\[thread\][ \t]*", re.IGNORECASE)
+_EDGES = re.compile(f"\n?{EDGE}\n?")
 _QUESTION_WORDS = "the user's message"
 """In the system message, in place of the question."""
 
@@ -90,16 +92,16 @@ def read_body(
     own = SourceFile(source.name, "")
     own.lines, own.foreign = source.lines, source.foreign
     scalars = {
-        name: str(value).strip()
+        name: printed(value).strip()
         for name, value in inputs.samples.items()
         if isinstance(value, str | int | float)
     }
     found = own.attempt(None, parse_body, own, after, inputs.placeholders, scalars, load_image)
     text = "\n".join(source.lines[after:])
-    has_code = bool(_CODE.search(text)) or mustache.is_mustache(text)
-    unusual = source.foreign and (found is None or _is_unusual(text, found))
-    if unusual or (own.problems and (source.foreign or has_code)):
-        return _ForeignBody(source, after, inputs, load_image).parsed(text, has_code)
+    coded = has_code(text)
+    unusual = source.foreign and (found is None or coded or _is_unusual(text, found))
+    if unusual or (own.problems and (source.foreign or coded)):
+        return _ForeignBody(source, after, inputs, load_image).parsed(text, coded)
     source.problems += own.problems
     if found is None:
         source.check()
@@ -107,14 +109,17 @@ def read_body(
     return found
 
 
+def has_code(text: str) -> bool:
+    """Whether a text has Jinja or Mustache tags beside plain placeholders."""
+    return bool(_CODE.search(text)) or mustache.is_mustache(text)
+
+
 def _is_unusual(text: str, found: ParsedBody) -> bool:
     """Whether a file of another tool means something else than the same text in a template of Parley's own."""
     roles = (marker[1].lower() for line in text.split("\n") if (marker := _MARKER.fullmatch(line)))
     asked = any(PLACEHOLDER.fullmatch(example.user) for example in found.examples)
-    coded = _CODE.search(found.system + found.question) is not None
     told = not {"function", "tool"}.isdisjoint(roles)
-    coded |= REFERENCE.search(text) is not None
-    return asked or coded or told or "![thread]" in text or mustache.is_mustache(text)
+    return asked or told or "![thread]" in text or REFERENCE.search(text) is not None
 
 
 class _ForeignBody:
@@ -126,18 +131,22 @@ class _ForeignBody:
         self._source, self._after, self._inputs, self._load_image = source, after, inputs, load_image
         self._question: str | None = None
         self._line_numbers: dict[str, int] = {}
+        self._first_uses: dict[str, int] = {}
 
-    def parsed(self, text: str, has_code: bool) -> ParsedBody:
+    def parsed(self, text: str, coded: bool) -> ParsedBody:
         """The body. Collects problems in the source."""
         for number, line in enumerate(text.split("\n"), self._after + 1):
             self._line_numbers.setdefault(line.strip(), number)
+            for name in _VARIABLE.findall(line):
+                self._first_uses.setdefault(name, number)
         history = self._history(text)
         self._question = self._question_of(text, history)
-        if has_code:
+        if coded:
             text = self._source.attempt(text, self._rendered, text, history)
         blocks = self._blocks(text, history)
-        system = [block for block in blocks if block.role in ("system", "developer") and block.text]
-        talk = self._talk([block for block in blocks if block not in system and block.text])
+        told = ("system", "developer")
+        system = [block for block in blocks if block.role in told and block.text]
+        talk = self._talk([block for block in blocks if block.role not in told and block.text])
         around, asked = self._around(talk)
         if not self._source.foreign:
             filled = {name: each for name, each in self._inputs.placeholders.items() if name not in history}
@@ -158,10 +167,8 @@ class _ForeignBody:
             given = self._value(name)
             if name.lower() in HISTORY and not (isinstance(given, str) and given):
                 found.add(name)
-        for match in _LOOP.finditer(text):
-            item = re.escape(match[1])
-            if re.search(rf"\{{\{{-?\s*{item}(\.|\[[\"'])(role|inputs|outputs)\b", text):
-                found.add(match[2])
+        messages = {*_OF_MESSAGE.findall(text)}
+        found |= {match[2] for match in _LOOP.finditer(text) if match[1] in messages}
         sections = re.findall(r"\{\{#\s*(?:each\s+)?(\w+)\s*\}\}[^{}]*\{\{\s*role\s*\}\}", text)
         return found | set(sections)
 
@@ -181,15 +188,15 @@ class _ForeignBody:
         after = lines[starts[-1] + 1 :]
         end = next((at for at, line in enumerate(after) if _MARKER.fullmatch(line)), len(after))
         last = "\n".join(after[:end])
-        bound = {match[1] for match in _LOOP.finditer(text)}
-        used = [name for name in _VARIABLE.findall(last) if name not in {*bound, *history, *BUILT_IN}]
+        known = {*history, *BUILT_IN, *(match[1] for match in _LOOP.finditer(text))}
+        used = [name for name in _VARIABLE.findall(last) if name not in known]
         open_ = [name for name in used if self._inputs.placeholders.get(name, UNFILLED).default is None]
         for names in (open_, used):
             if len({*names}) == 1:
                 return names[0]
-            known = [name for name in _QUESTIONS if name in {each.lower() for each in names}]
-            if known:
-                return next(name for name in names if name.lower() == known[0])
+            usual = {name.lower(): name for name in reversed(names)}
+            if called := next((name for name in _QUESTIONS if name in usual), None):
+                return usual[called]
         return (open_ or used or [None])[-1]
 
     def _is_open(self, name: str, text: str) -> bool:
@@ -207,17 +214,18 @@ class _ForeignBody:
 
     def _rendered(self, text: str, history: set[str]) -> str:
         """The text without code. Raises TemplateError."""
-        values: dict[str, object] = {name: NamedText.of(name, name) for name in BUILT_IN}
+        values: dict[str, object] = {name: name for name in BUILT_IN}
         for name in {*self._inputs.placeholders, *self._inputs.samples}:
             value = self._value(name)
             if value is not None:
-                values[name] = NamedText.of(name, value.strip()) if isinstance(value, str) else value
+                values[name] = value.strip() if isinstance(value, str) else value
         values |= {name: [] for name in history}
         if self._question is not None:
-            values[self._question] = NamedText.of(self._question, _QUESTION_WORDS)
+            values[self._question] = _QUESTION_WORDS
         is_mustache = mustache.is_mustache(text) or (self._inputs.mustache and "{%" not in text)
+        lines = (f"{EDGE}{line}{EDGE}" if _MARKER.fullmatch(line) else line for line in text.split("\n"))
         try:
-            return (mustache if is_mustache else jinja).render(text, values)
+            return _EDGES.sub("\n", process.render(is_mustache, "\n".join(lines), values))
         except LineError as error:
             raise self._source.error(self._after + error.line, f"its code can't be used: {error}") from None
 
@@ -314,14 +322,10 @@ class _ForeignBody:
             if inputs[name]:
                 sampled.append(name)
             else:
-                line = declared.line if name in self._inputs.placeholders else self._line_of(name)
+                first = self._first_uses.get(name, self._after)
+                line = declared.line if name in self._inputs.placeholders else first
                 self._source.note(line, f"the input {name!r} has no default, so it is empty")
         return inputs, tuple(sampled)
-
-    def _line_of(self, name: str) -> int:
-        """The first line that uses a variable."""
-        found = (number for line, number in self._line_numbers.items() if name in _VARIABLE.findall(line))
-        return min(found, default=self._after)
 
     def _examples(self, talk: list[Block]) -> list[Block]:
         """Examples with their values, because examples have no placeholders. Half ones are left out."""

@@ -76,7 +76,8 @@ def _samples(source: SourceFile, front: MappingReader) -> dict[str, object]:
         given = front.any(key)
         if isinstance(given, dict):
             values = cast("dict[str, object]", given)
-            found |= {name: value for name, value in values.items() if "${" not in str(value)[:2]}
+            references = {name for name, one in values.items() if isinstance(one, str) and one[:2] == "${"}
+            found |= {name: value for name, value in values.items() if name not in references}
         elif given is not None:
             source.note(front.line(key), f"{key!r} is another file, which is not read")
     return found

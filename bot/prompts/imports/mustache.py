@@ -9,8 +9,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
-from bot.prompts.imports.jinja import LineError
-from bot.prompts.imports.rendering import NamedText, Placeholders, TooMuchWork, WorkBudget, printed
+from bot.prompts.imports.rendering import (
+    MOST_CHARACTERS,
+    LineError,
+    NamedText,
+    Placeholders,
+    TooMuchWork,
+    printed,
+)
 
 _TAG = re.compile(r"\{\{\{([^{}]{1,200})\}\}\}|\{\{([#^/!>&]?)([^{}]{1,2000})\}\}")
 """Without a pattern for the spaces around a name, with which many spaces would take minutes."""
@@ -40,12 +46,19 @@ def is_mustache(text: str) -> bool:
 
 def render(text: str, values: Mapping[str, object]) -> str:
     """The rendered text; `NamedText` values and unknown variables stay as placeholders. Raises LineError."""
-    rendering = _Rendering(WorkBudget(), Placeholders())
+    rendering = _Rendering(Placeholders())
     parts = _parsed(text, _ALONE.sub(lambda match: match[1], text))
+    pieces: list[str] = []
+    size = 0
     try:
-        return rendering.placeholders.restored("".join(rendering.printed(parts, [values])))
-    except TooMuchWork as error:
-        raise LineError(1, str(error)) from None
+        for piece in rendering.printed(parts, [values]):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MOST_CHARACTERS:
+                raise TooMuchWork
+    except (TooMuchWork, RecursionError, MemoryError):
+        raise LineError(1, str(TooMuchWork())) from None
+    return rendering.placeholders.restored("".join(pieces))
 
 
 def _parsed(original: str, text: str) -> "list[str | _Variable | _Section]":
@@ -79,7 +92,6 @@ def _parsed(original: str, text: str) -> "list[str | _Variable | _Section]":
 
 
 class _Rendering(NamedTuple):
-    budget: WorkBudget
     placeholders: Placeholders
 
     def printed(
@@ -88,7 +100,6 @@ class _Rendering(NamedTuple):
         """The text of the parts. `context` has the innermost value last."""
         for part in parts:
             if isinstance(part, str):
-                self.budget.spend(len(part))
                 yield part
             elif isinstance(part, _Variable):
                 yield self._variable(part.name, context)
@@ -97,14 +108,12 @@ class _Rendering(NamedTuple):
 
     def _variable(self, name: str, context: Sequence[object]) -> str:
         value = _looked_up(name, context)
-        self.budget.spend_on(value)
         if isinstance(value, NamedText):
             return self.placeholders.mark(value.name)
         known = len(context) > 1 or "." in name or value is not None
         return printed(value) if known else self.placeholders.mark(name)
 
     def _section(self, section: _Section, context: Sequence[object]) -> Iterator[str]:
-        self.budget.spend(1)
         value = _looked_up(section.name, context)
         if section.kind == "^":
             if not value:

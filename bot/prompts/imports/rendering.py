@@ -1,16 +1,15 @@
-"""What both template languages share: values, placeholders that stay, and limits on work."""
+"""What both template languages share: values, placeholders that stay, and errors with lines."""
 
 import json
-import time
-from collections.abc import Mapping
-from typing import cast
+import re
 
-MOST_UNITS = 300_000
-"""Characters and values that rendering one template may handle; real ones need a few thousand."""
-MOST_SECONDS = 2.0
-"""Of CPU time of this thread."""
+MOST_CHARACTERS = 64 * 1024
+"""Of a rendered text, which is as much as a whole file may have; real ones have a few thousand."""
 _OPEN, _CLOSE = "\ue000", "\ue001"
 """Private characters around the number of a placeholder, which filters do not change."""
+_BRACES = re.compile(r"\{(?=[{%#])|\}(?=\})")
+EDGE = "\ue002"
+"""A private character around a line that has to stay a line of its own, whatever the tags around it take away."""
 
 
 class TooMuchWork(Exception):
@@ -20,39 +19,12 @@ class TooMuchWork(Exception):
         super().__init__("it repeats too much: a loop or text is too large")
 
 
-class WorkBudget:
-    """Counts the work of one rendering; raises TooMuchWork before it becomes too much."""
+class LineError(Exception):
+    """What is wrong in a line of a template."""
 
-    def __init__(self, units: int = MOST_UNITS, seconds: float = MOST_SECONDS) -> None:
-        self._left = units
-        self._until = time.thread_time() + seconds
-        self._spent = 0
-
-    def spend(self, units: int) -> None:
-        """Count work that is about to be done."""
-        self._left -= 1 + units
-        self._spent += 1
-        late = self._spent % 64 == 0 and time.thread_time() > self._until
-        if self._left < 0 or late:
-            raise TooMuchWork
-
-    def spend_on(self, value: object) -> None:
-        """Count a value with everything in it. Stops early, as a value may hold others many times over."""
-        waiting = [value]
-        while waiting:
-            each = waiting.pop()
-            if isinstance(each, str):
-                self.spend(len(each))
-            elif isinstance(each, Mapping):
-                items = cast("Mapping[object, object]", each)
-                self.spend(2 * len(items))
-                waiting += [*items.keys(), *items.values()]
-            elif isinstance(each, list | tuple | set | frozenset):
-                members = cast("list[object]", each)
-                self.spend(len(members))
-                waiting += members
-            else:
-                self.spend(0)
+    def __init__(self, line: int, words: str) -> None:
+        super().__init__(words)
+        self.line = line
 
 
 class NamedText(str):
@@ -71,29 +43,35 @@ class Placeholders:
     """Keeps placeholders through a rendering: `mark` one, then `restored` the rendered text."""
 
     def __init__(self) -> None:
-        self._names: list[str] = []
+        self._numbers: dict[str, int] = {}
 
     def mark(self, name: str) -> str:
         """What stands for `{{name}}` until the end."""
-        if name not in self._names:
-            self._names.append(name)
-        return f"{_OPEN}{self._names.index(name)}{_CLOSE}"
+        return f"{_OPEN}{self._numbers.setdefault(name, len(self._numbers))}{_CLOSE}"
 
     def restored(self, text: str) -> str:
-        """The text with its placeholders. Other braces, such as those of `raw` blocks, are set apart."""
-        text = text.replace("{{", "{ {").replace("}}", "} }")
-        for number, name in enumerate(self._names):
-            text = text.replace(f"{_OPEN}{number}{_CLOSE}", f"{{{{{name}}}}}")
-        return text.replace(_OPEN, "").replace(_CLOSE, "")
+        """The text with its placeholders. Other braces, such as those of `raw` blocks, are set apart.
+
+        They would be code when the text is published.
+        """
+        names = list(self._numbers)
+        pieces = _BRACES.sub(r"\g<0> ", text).split(_OPEN)
+        for at, piece in enumerate(pieces[1:], 1):
+            number, closed, rest = piece.partition(_CLOSE)
+            known = closed and number.isdecimal() and int(number) < len(names)
+            pieces[at] = f"{{{{{names[int(number)]}}}}}{rest}" if known else piece
+        return "".join(pieces).replace(_CLOSE, "")
 
 
 def printed(value: object) -> str:
     """A value as text: lists and mappings as JSON."""
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, bool | int | float) or value is None:
-        return "" if value is None else str(value)
+    if value is None:
+        return ""
     try:
+        if isinstance(value, bool | int | float):
+            return str(value)
         return json.dumps(value, ensure_ascii=False, default=str)
     except (TypeError, ValueError, RecursionError):
         return ""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
+from urllib.parse import unquote
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SECRET_LAST = frozenset(
@@ -13,16 +14,21 @@ _SECRET_ANYWHERE = re.compile(
     r"secret|passw|passphrase|credential|authoriz|authent|^auth|auth$|connectionstr|signature|cookie|bearer|certificate"
     r"|privatekey|apikey|accesskey|accountkey|sharedkey|subscriptionkey|querykey|adminkey|masterkey|primarykey"
     r"|authkey|encodedkey|(access|bearer|refresh|id|sas|api|auth|session|security)token|connstr|sasur[il]|sastoken"
-    r"|^headers?$|headers$|^dsn$"
+    r"|^headers?$|headers$|^dsn$|webhook|passcode|(?<!by)(?<!com)pass$|(function|access)code|^otp$|^hmac"
+    r"|sessionid|[cx]srf|tokenvalue"
 )
 """Parts of names, in lower case and without separators, that make the whole value secret."""
 _SECRET_TEXT = re.compile(
-    r"[?&;](sig|signature|code|key|token|api[-_]?key|subscription[-_]?key|access_token)="  # signed addresses
-    r"|://[^/\s:@]*:[^/\s@]+@"  # a password in an address
-    r"|\b(bearer|basic|sharedaccesssignature)\s+\S"
+    r"[?&;#](sig|code|auth|sas|pass|pw)="  # addresses; other names end as those below
+    # A password or key in an address. Bounded, as many colons would take minutes.
+    r"|://[^/\s:@]{0,200}:[^/\s@]{1,200}@|://[^/\s@]{8,200}@|://\S{0,200}/(web)?hooks?(b2)?/\S"
+    r"|\b(bearer|basic|sharedaccesssignature)\W\s*\S|\b(token|digest)\s+(?=\S*\d)\S{6}"
+    r"|\bapi[-_ ]?keys?\b\W{1,4}\w|\bcookie\s*:|access_?key_?id\W"  # headers
     r"|(key|secret|password|passwd|pwd|token|signature|sig|authorization|credential)s?\W{0,3}[=:]\W{0,3}\w"
-    r"|-----BEGIN|\beyJ[\w-]{8}"  # certificates and keys; JSON Web Tokens
-    r"|\b(sk|pk|ghp|gho|glpat|xox[abprs]|hf|pat)[-_][\w-]{8}",  # tokens with a known beginning
+    r"|-----BEGIN|\beyJ[\w-]{6}"  # certificates and keys; JSON Web Tokens
+    # Tokens with a known beginning.
+    r"|\b([spr]k|gh[oprsu]|github_pat|glpat|xox[a-z]|xapp|hf|pat|npm|gsk|r8|shp[a-z]{2}|dop_v1|pypi|nvapi|pplx"
+    r"|tvly|xai|lin_api|secret)[-_][\w-]{8}|\bA[KS]IA[0-9A-Z]{12}|\bAIza[\w-]{20}|\b(SG|hvs|ya29)\.[\w-]{8}",
     re.IGNORECASE,
 )
 _RUN = re.compile(r"[A-Za-z0-9+/=_]{24,}")
@@ -84,7 +90,7 @@ def _hides(key: str, value: object) -> bool:
     """Whether a field is secret by its name. Numbers are, except counts such as `max_tokens`; flags are not."""
     if value is None or isinstance(value, bool):
         return False
-    words = [word.lower() for word in _WORD.findall(key)]
+    words = [word.lower() for word in _WORD.findall(key.rstrip("0123456789"))]
     joined = "".join(words)
     last = bool(words) and words[-1] in _SECRET_LAST
     if isinstance(value, int | float) and (joined.endswith("tokens") or joined.startswith("max")):
@@ -102,6 +108,7 @@ def _names_a_secret(fields: Mapping[str, object]) -> bool:
 
 def _is_secret(text: str) -> bool:
     """Whether a text looks like a secret, or contains one."""
+    text = unquote(text)
     if _SECRET_TEXT.search(text):
         return True
     return any(re.search(r"\d", run) and re.search(r"[A-Za-z]", run) for run in _RUN.findall(text))
