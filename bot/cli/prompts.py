@@ -155,6 +155,9 @@ def prompts_import(
 
     where = prompts_folder(folder)
     name = name or re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")
+    if file.suffix == ".prompty":
+        words = "`parley prompts lint` then says what is not used of it"
+        raise ConfigError(f"A .prompty file needs no import: copy it to {where / name}.prompty; {words}.")
     try:
         data = file.read_bytes()
     except OSError as error:

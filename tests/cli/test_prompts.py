@@ -370,6 +370,8 @@ def test_an_import_with_conflicts_is_refused(parley: Run, folder: Path) -> None:
     ("arguments", "words"),
     [
         (("import", "gone.json"), "Can't read gone.json"),
+        (("import", "My File.prompty"), "copy it to"),
+        (("import", "My File.prompty"), "my-file.prompty; `parley prompts lint` then says"),
         (("export", "gone"), "There is no template 'gone'"),
         (("export", "help", "--out", "no/such/file"), "Can't write"),
         (("diff", "help", "gone"), "There is no template 'gone'"),
