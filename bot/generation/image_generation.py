@@ -106,11 +106,8 @@ async def drawn(
     ticking = asyncio.create_task(_tick(builder, original_request or words, image_progress.show))
     try:
         made, usage = await model.draw(prompt, image_progress.on_partial_image)
-    except ImageInterrupted as error:
-        builder.usage += error.spent or (_unknown(prompt),)
-        raise
-    except ImageNotDownloaded as error:
-        builder.usage.append(error.usage)
+    except (ImageInterrupted, ImageNotDownloaded) as error:
+        builder.usage += _spent(error, prompt)
         raise
     except asyncio.CancelledError:
         builder.usage.append(_unknown(prompt))
@@ -131,6 +128,12 @@ async def drawn(
     builder.drawn += images
     builder.pictures.update({image.ref: image for image in images})
     return images
+
+
+def _spent(error: ImageInterrupted | ImageNotDownloaded, prompt: Prompt) -> tuple[Usage, ...]:
+    if isinstance(error, ImageNotDownloaded):
+        return (error.usage,)
+    return error.spent or (_unknown(prompt),)
 
 
 def _unknown(prompt: Prompt) -> Usage:

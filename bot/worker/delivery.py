@@ -1,4 +1,4 @@
-"""Delivers finished replies: stores each before it is shown, so that later attempts only deliver it."""
+"""Delivers finished replies: stores each while it is first shown, so that later attempts only deliver it."""
 
 import asyncio
 import dataclasses

@@ -1,4 +1,4 @@
-"""Formats replies for Teams: supported Markdown, entities, size limits."""
+"""Formats replies for Teams: Markdown that it supports, tables as code or lists, images, entities, size limits."""
 
 import base64
 import io

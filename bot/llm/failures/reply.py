@@ -53,13 +53,14 @@ def reply_of(
     body: object,
     headers: Mapping[str, str] = NO_HEADERS,
     message: str = "",
-    said: Collection[str] = (),
+    request_texts: Collection[str] = (),
 ) -> ErrorReply:
-    """An error of any shape, without what it repeats of the request: `said` are its texts. `message` is used if the
-    body has none; `status` 0 is read from the body.
+    """An error of any shape, without what it repeats of the request, whose texts are `request_texts`.
+
+    `message` is used if the body has none; `status` 0 is read from the body.
     """
-    outer = _first(_without_echoes(_loaded(body), said)) or {}
-    body, message = _without_echoes(body, said), _spoken(message, said)
+    outer = _first(_without_echoes(_loaded(body), request_texts)) or {}
+    body, message = _without_echoes(body, request_texts), _spoken(message, request_texts)
     inner = outer
     for _ in range(3):
         within = next((_first(inner[name]) for name in _WRAPPERS if _first(inner.get(name))), None)
@@ -101,24 +102,28 @@ def _loaded(body: object) -> object:
     return body
 
 
-def _without_echoes(value: object, said: Collection[str], depth: int = 0) -> object:
+def _without_echoes(value: object, request_texts: Collection[str], depth: int = 0) -> object:
     """A value of JSON without what repeats the request, so that nobody's words are taken for the service's."""
     if isinstance(value, str):
-        return _spoken(value, said)
+        return _spoken(value, request_texts)
     if depth > _DEPTH:
         return None
     if isinstance(value, list):
-        return [_without_echoes(item, said, depth + 1) for item in cast("list[object]", value)]
+        return [_without_echoes(item, request_texts, depth + 1) for item in cast("list[object]", value)]
     if isinstance(value, dict):
         items = cast("dict[str, object]", value).items()
-        return {name: _without_echoes(item, said, depth + 1) for name, item in items if name not in _ECHOES}
+        return {
+            name: _without_echoes(item, request_texts, depth + 1)
+            for name, item in items
+            if name not in _ECHOES
+        }
     return value
 
 
-def _spoken(text: str, said: Collection[str]) -> str:
+def _spoken(text: str, request_texts: Collection[str]) -> str:
     """The service's own words in a text."""
     text = _ECHO.sub("…", text)
-    for words in said:
+    for words in request_texts:
         for spelling in {words, json.dumps(words, ensure_ascii=False)[1:-1], repr(words)[1:-1]}:
             text = text.replace(spelling, "…")
     return text

@@ -63,7 +63,7 @@ SETTINGS: tuple[type[Exception], ...] = (
 STATUS: tuple[type[Exception], ...] = (openai.APIStatusError,)
 
 _SIGN_IN_REST_S = 60.0
-_SAID_CHARACTERS = 16
+_TEXT_CHARACTERS = 16
 """Shorter texts of a request may be words of the service, too."""
 _TOO_LONG = "Your message is too long for the model. Please shorten it."
 
@@ -78,8 +78,8 @@ class Judgement(NamedTuple):
 
 def judge(error: openai.APIStatusError, sent: Mapping[str, Any], known: Collection[str]) -> Judgement:
     """What a refusal of the request `sent` means; `known` is what the deployment is known to refuse."""
-    said = {*_texts([sent.get(name) for name in ("messages", "input", "prompt")])}
-    reply = reply_of(error.status_code, error.body, error.response.headers, error.message, said)
+    request_texts = {*_texts([sent.get(name) for name in ("messages", "input", "prompt")])}
+    reply = reply_of(error.status_code, error.body, error.response.headers, error.message, request_texts)
     learnt: list[Lesson] = []
 
     def accepts(row: ErrorRow) -> bool:
@@ -96,11 +96,15 @@ def judge(error: openai.APIStatusError, sent: Mapping[str, Any], known: Collecti
 def _texts(value: object) -> Iterator[str]:
     """The texts in a part of a request."""
     if isinstance(value, str):
-        if len(value) >= _SAID_CHARACTERS:
+        if len(value) >= _TEXT_CHARACTERS:
             yield value
     elif isinstance(value, dict | list):
-        items = cast("dict[str, object]", value).values() if isinstance(value, dict) else value
-        for item in cast("list[object]", items):
+        items = (
+            cast("dict[str, object]", value).values()
+            if isinstance(value, dict)
+            else cast("list[object]", value)
+        )
+        for item in items:
             yield from _texts(item)
 
 

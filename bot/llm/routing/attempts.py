@@ -1,4 +1,4 @@
-"""The attempts of one prompt with several deployments."""
+"""Decides which deployment is asked next for one prompt, and when to give up."""
 
 import asyncio
 import hashlib
