@@ -140,7 +140,7 @@ def failure(claim: Claim, text: str, reason: str) -> CommitRequest:
     """
     event = claim.event
     if isinstance(event, MessageReceived):
-        turn = _unanswered(event, Reply(text=text, failed=True), "failed", reason)
+        turn = failed(event, Reply(text=text, failed=True), reason)
         return CommitRequest(turn=turn, dead_letter_reason=reason)
     place = place_of(claim.turns, event.target) if isinstance(event, MessageEdited) else None
     if place is None:
@@ -149,6 +149,11 @@ def failure(claim: Claim, text: str, reason: str) -> CommitRequest:
     answer = before.reply.text.partition(_UNEDITED)[0]
     reply = replace(before.reply, text=f"{answer}{_UNEDITED}{text}_")
     return CommitRequest(turn=replace(before, reply=reply), place=place, dead_letter_reason=reason)
+
+
+def failed(received: MessageReceived, reply: Reply, reason: str) -> Turn:
+    """A question that can't be answered."""
+    return _unanswered(received, reply, "failed", reason)
 
 
 def _unanswered(
