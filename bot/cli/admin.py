@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from bot.cli.console import load_settings, run
-from bot.domain.errors import ConfigError
+from bot.domain.errors import ConfigError, StateUnavailable
 
 if TYPE_CHECKING:
     from bot.domain.events import AppUninstalled
@@ -160,6 +160,9 @@ async def _delete(tenant: str, person: str | None) -> list[str]:
 
 # ------------------------------------------------------------------ deployments
 
+_NOT_WOKEN = (
+    "The cool-down was ended in no other process, because Redis is unavailable. Try again when it is back."
+)
 deployments = typer.Typer(
     no_args_is_help=True, help="List and test the deployments. End the cool-down of a deployment."
 )
@@ -204,7 +207,10 @@ def deployments_wake(name: Annotated[str, typer.Argument(help="The name of the d
 
     async def wake() -> bool:
         async with open_services(load_settings()) as services:
-            return await services.gateway.wake(name)
+            try:
+                return await services.gateway.wake(name)
+            except StateUnavailable:
+                raise StateUnavailable(_NOT_WOKEN) from None
 
     if not run(wake()):
         raise ConfigError(f"There is no deployment {name!r}. See `parley deployments list`.")

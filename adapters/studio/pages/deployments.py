@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from adapters.studio.auth.guard import HttpError
 from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Page, Route, render
 from adapters.studio.web.charts import steps
@@ -45,7 +46,9 @@ class DeploymentsPage(Page):
 
     async def _wake(self, request: web.Request) -> web.Response:
         """End the cool-down of a deployment, in all processes."""
-        await self._gateway.wake((await form_of(request)).get("name", ""))
+        name = (await form_of(request)).get("name", "")
+        if not await self._gateway.wake(name):
+            raise HttpError(404, f"“{name}” is no longer a deployment of this bot. Open Deployments again.")
         raise web.HTTPSeeOther(self.path)
 
     async def _page(self, request: web.Request, probes: object) -> web.Response:
