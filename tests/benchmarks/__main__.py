@@ -8,6 +8,7 @@ is busy with something else slows both. What else is measured has a command of i
 - `tests.benchmarks.open_conversations`: what a thousand conversations add to the memory
 - `tests.benchmarks.idle`: how soon an idle worker wakes, and what it costs
 - `tests.benchmarks.prefix`: what a long conversation costs, by what the provider's cache finds
+- `tests.benchmarks.waiting`: who is answered when sixty people come to a deployment that accepts six requests per 20 s
 - `tests.benchmarks.stream_parse`: what reading one streamed answer costs
 """
 

@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 import math
 import random
+import time
 import uuid
 from collections.abc import Callable, Sequence
 
 from bot.domain.errors import BotError, ConfigError, ModelBusy, ModelUnavailable
 from bot.llm.routing.candidates import Candidate, RequestLoad
 from bot.llm.routing.rate_limits import TURN_S, RateLimiter
+from bot.llm.routing.turn_queue import WaitingRequest
 
 # Attempts per prompt, or one per deployment if there are more, before the event waits.
 ATTEMPTS = 3
@@ -39,8 +41,9 @@ class Attempts:
         self._held = held
         self._left = max(ATTEMPTS, len(candidates))
         self._tried = list(tried)
-        self._turns: set[str] = set()
+        self._turns: dict[str, str] = {}
         self._began = limiter.now()
+        self._arrived = str(time.time() * 1000)
         name = load.sticky or uuid.uuid4().hex
         self._request = hashlib.blake2b(name.encode(), digest_size=12).hexdigest()
 
@@ -51,6 +54,8 @@ class Attempts:
         while True:
             free = self._free()
             if not self._left:
+                if busy := self._asked_to_wait():
+                    return await self._turn(busy)
                 raise self._unavailable()
             if not free:
                 if await self._limiter.woken(self._pool):
@@ -89,19 +94,27 @@ class Attempts:
         return [each for each in self._pool if each.breaker.asked_for and not each.broken]
 
     async def _turn(self, busy: Sequence[Candidate]) -> Candidate:
-        """A busy candidate, when the turn of this request has come. Raises ModelBusy if that takes long."""
+        """A busy candidate, when the turn of this request has come. Raises ModelBusy if that takes long, or if no
+        attempt is left; the request keeps its place.
+        """
         if not busy:
             raise self._unavailable()
-        candidate, wait_s = await self._limiter.wait_turn(
-            busy, self._request, self._limiter.now() - self._began, self._turns
-        )
-        if wait_s > TURN_S:
-            raise ModelBusy(f"The model is busy. Try again in {math.ceil(wait_s)} s.", wait_s)
-        if wait_s:
+        while True:
+            had, age_s = len(self._turns), self._limiter.now() - self._began
+            request = WaitingRequest(self._request, age_s, self._arrived)
+            candidate, wait_s = await self._limiter.wait_turn(
+                busy, request, self._turns, take=bool(self._left)
+            )
+            if not self._left:
+                wait_s = max(wait_s, PAUSE_S)
+            if wait_s > TURN_S or not self._left:
+                raise ModelBusy(f"The model is busy. Try again in {math.ceil(wait_s)} s.", wait_s)
+            if not wait_s:
+                break
             self._held(candidate, wait_s)
             await asyncio.sleep(wait_s)
-        if candidate.id not in self._turns:
-            self._turns.add(candidate.id)
+            busy = [candidate]
+        if len(self._turns) > had:
             self._left += 1  # a wait that was asked for is no failure
         self._ask(candidate)
         return candidate

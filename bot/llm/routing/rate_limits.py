@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -80,13 +81,13 @@ class SharedLimiter(Protocol):
     async def wait_turn(
         self,
         deployment: str,
-        request: tuple[str, float, bool],
+        request: tuple[str, float, str, bool],
         *,
         told_s: float,
         interval_s: float,
-        longest_s: float,
-    ) -> float:
-        """Seconds until the turn of a request at a busy deployment; it is taken if it is at most `longest_s`."""
+        take: bool,
+    ) -> tuple[float, str]:
+        """Seconds until the turn of a request at a busy deployment, and its arrival; `take` takes a turn that came."""
         ...
 
     async def wake(self, deployment: str) -> None:
@@ -110,7 +111,7 @@ class RateLimiter:
     ) -> None:
         self._shared = shared
         self._clock = clock
-        self._fresh_until = self._away_until = self._look_from = float("-inf")
+        self._fresh_until = self._away_until = self._look_from = self._queued_until = float("-inf")
         self._rests: dict[str, float] = {}  # not shared yet: until when, on our clock
         self._lessons: dict[str, set[str]] = {}
         self._buckets: dict[str, tuple[Bucket, Bucket]] = {}
@@ -133,36 +134,42 @@ class RateLimiter:
             answer = await self._ask(candidates, charges, longest_s)
             if answer is not None:
                 return answer
-        waits = [self._wait_s(candidate, charges[n]) for n, candidate in enumerate(candidates)]
-        least = min(waits)
+        now = self._clock()
+        waits = [self._wait_s(now, candidate, charges[n]) for n, candidate in enumerate(candidates)]
+        queues = [candidate.queue.free_s(now) for candidate in candidates]
+        least, chosen = min((math.inf if queues[n] else wait_s, n) for n, wait_s in enumerate(waits))
         if least > longest_s:
-            return None, least
-        chosen = waits.index(least)
+            return None, min(map(max, waits, queues))
         self._bucket_cost(candidates[chosen], charges[chosen])
         return candidates[chosen], least
 
     async def wait_turn(
-        self, candidates: Sequence[Candidate], name: str, age_s: float, again: Collection[str]
+        self, candidates: Sequence[Candidate], request: WaitingRequest, had: dict[str, str], *, take: bool
     ) -> tuple[Candidate, float]:
         """The busy candidate that is free first, and the seconds until the turn of this request there, in order of
-        arrival. If they are at most TURN_S, the turn is taken. `again` are the candidates that refused it in its turn.
+        arrival. A turn that has come (0) is taken, with `take`; then it is in `had`: the arrival at candidates that
+        gave the request its turn.
         """
         now = self._clock()
         chosen = min(candidates, key=lambda each: max(each.breaker.wait_s(), each.queue.free_s(now)))
-        request = WaitingRequest(name, age_s, chosen.id in again)
+        if chosen.id in had:
+            request = request._replace(arrived=had[chosen.id], again=True)
         told_s = chosen.breaker.wait_s()
         interval_s = chosen.rate.interval_s(now, told_s) if told_s and not request.again else 0.0
-        wait_s = chosen.queue.wait_s(now, request, now + told_s, interval_s, TURN_S)
-        if self._shared is None or now < self._away_until:
-            return chosen, wait_s
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                wait_s = await self._shared.wait_turn(
-                    chosen.id, request, told_s=told_s, interval_s=interval_s, longest_s=TURN_S
-                )
-        except (StateUnavailable, TimeoutError) as error:
-            log.warning("Turns at a busy deployment are not shared: %s", error or "Redis is slow")
-            self._away_until = self._clock() + FRESH_S
+        wait_s = chosen.queue.wait_s(now, request, now + told_s, interval_s, take=take)
+        arrived = request.arrived
+        if self._shared is not None and now >= self._away_until:
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    wait_s, arrived = await self._shared.wait_turn(
+                        chosen.id, request, told_s=told_s, interval_s=interval_s, take=take
+                    )
+            except (StateUnavailable, TimeoutError) as error:
+                log.warning("Turns at a busy deployment are not shared: %s", error or "Redis is slow")
+                self._away_until = self._clock() + FRESH_S
+        if take and not wait_s:
+            had[chosen.id] = arrived
+        self._queued_until = max(self._queued_until, now + wait_s + FRESH_S)
         return chosen, wait_s
 
     async def wake(self, candidate: Candidate) -> None:
@@ -219,12 +226,18 @@ class RateLimiter:
     # -------------------------------------------------------------- shared state
 
     def _to_ask(self, first: Sequence[BucketCost]) -> bool:
-        """Whether to request the shared state: to share something, for a limit, or because the cache is old."""
+        """Whether to request the shared state: to share something, for a limit, because requests of this process wait
+        for their turns, or because the cache is old.
+        """
         now = self._clock()
         if self._shared is None or now < self._away_until:
             return False
         limited = any(charge.cost_s for charge in first)
-        return bool(limited or self._rests or self._lessons) or now >= self._fresh_until
+        return (
+            bool(limited or self._rests or self._lessons)
+            or now >= self._fresh_until
+            or now < self._queued_until
+        )
 
     async def _ask(
         self,
@@ -281,11 +294,10 @@ class RateLimiter:
 
     # -------------------------------------------------------------- local state
 
-    def _wait_s(self, candidate: Candidate, charges: Sequence[BucketCost]) -> float:
-        now = self._clock()
-        both = zip(self._kept(candidate), charges, strict=True)
-        waits = [bucket.wait_s(now, charge) for bucket, charge in both]
-        return max(*waits, candidate.queue.free_s(now))
+    def _wait_s(self, now: float, candidate: Candidate, charges: Sequence[BucketCost]) -> float:
+        return max(
+            bucket.wait_s(now, charge) for bucket, charge in zip(self._kept(candidate), charges, strict=True)
+        )
 
     def _bucket_cost(self, candidate: Candidate, charges: Sequence[BucketCost]) -> None:
         for bucket, charge in zip(self._kept(candidate), charges, strict=True):

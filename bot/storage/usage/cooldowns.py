@@ -10,6 +10,10 @@ from bot.storage.redis.client import Redis, Script
 _PACE = Script("pace")
 _QUEUE = Script("queue")
 _MS = 1000
+FASTER_S = 20.0
+"""In this time without a refusal, the rate of turns at a busy deployment grows by e."""
+_TURNS = ("until", "interval", "first", "tail", "granted", "since", "last", "counted")
+"""The fields of a deployment that its refusals set; see queue.lua."""
 
 
 class CooldownDecision(NamedTuple):
@@ -66,27 +70,30 @@ class Cooldowns:
     async def wait_turn(
         self,
         deployment: str,
-        request: tuple[str, float, bool],
+        request: tuple[str, float, str, bool],
         *,
         told_s: float,
         interval_s: float,
-        longest_s: float,
-    ) -> float:
-        """Seconds until the turn of a request at a busy deployment; turns are in order of arrival.
+        take: bool,
+    ) -> tuple[float, str]:
+        """Seconds until the turn of a request at a busy deployment, and its arrival; turns are in order of arrival.
 
-        A request is its name, the seconds since it arrived, and whether it had had its turn and was refused.
-        `told_s` is a cool-down that it was just told, `interval_s` the interval between requests that this process
-        observed (0: none, unknown). If the wait is at most `longest_s`, the turn is taken.
+        A request is its name, the seconds since it arrived, its arrival in ms since 1970, and whether it had had its
+        turn and was refused; then its arrival is that which was returned. `told_s` is a cool-down that it was just
+        told, `interval_s` the interval between requests that this process observed (0: none, unknown). If its turn
+        has come (0), `take` takes it.
         """
-        name, age_s, again = request
-        times = [told_s * _MS, interval_s * _MS]
-        arguments = [name, age_s * _MS, *times, int(again), longest_s * _MS, keys.PACE_S * _MS]
-        return int(await self._redis.run(_QUEUE, keys.queue_of(deployment), arguments)) / _MS
+        name, age_s, arrived, again = request
+        times = [age_s * _MS, arrived, told_s * _MS, interval_s * _MS]
+        arguments = [name, *times, int(again), int(take), FASTER_S * _MS, keys.PACE_S * _MS]
+        wait_ms, at = await self._redis.run(_QUEUE, keys.queue_of(deployment), arguments)
+        return int(wait_ms) / _MS, at.decode()
 
     async def wake(self, deployment: str) -> None:
-        """End the cool-down of a deployment, and forget its rate."""
-        name = keys.of_deployment(deployment)[0]
-        await self._redis.call("HDEL", name, "until", "interval", "first", "tail")
+        """End the cool-down of a deployment, and forget its rate and who waits: they come back when they were told."""
+        name, *waiting = keys.queue_of(deployment)
+        await self._redis.call("DEL", *waiting)
+        await self._redis.call("HDEL", name, *_TURNS)
         await self._redis.call("HSET", name, "woken", str(time.time()))
         await self._redis.call("EXPIRE", name, keys.PACE_S)
 

@@ -49,16 +49,16 @@ class Counted:
     async def wait_turn(
         self,
         deployment: str,
-        request: tuple[str, float, bool],
+        request: tuple[str, float, str, bool],
         *,
         told_s: float,
         interval_s: float,
-        longest_s: float,
-    ) -> float:
+        take: bool,
+    ) -> tuple[float, str]:
         if self.away:
             raise StateUnavailable("Redis is away")
         return await self._cooldowns.wait_turn(
-            deployment, request, told_s=told_s, interval_s=interval_s, longest_s=longest_s
+            deployment, request, told_s=told_s, interval_s=interval_s, take=take
         )
 
     async def wake(self, deployment: str) -> None:

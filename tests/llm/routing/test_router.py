@@ -265,7 +265,7 @@ async def test_when_all_cool_down_the_wait_is_known() -> None:
             await told(gateway, sticky="one")
         assert caught.value.retry_after_s == pytest.approx(11.2)
     clock.at += 11.3
-    assert await told(gateway) == "b says hello"
+    assert await told(gateway, sticky="one") == "b says hello"
 
 
 async def test_a_late_success_keeps_the_cool_down() -> None:

@@ -1,11 +1,13 @@
 """What processes know together of deployments, on a real Redis."""
 
 import asyncio
+import time
 
 import pytest
 
 from bot.domain.errors import StateUnavailable
 from bot.storage.redis.client import Redis
+from bot.storage.usage import cooldowns as cooldown_module
 from bot.storage.usage.cooldowns import Cooldowns
 
 Charge = tuple[float, float, float, float]
@@ -56,16 +58,21 @@ async def test_an_operator_ends_a_cool_down(redis: Redis) -> None:
     assert (await Cooldowns(redis).take(["a"], [FREE], 5, {}, {})).chosen == 0
 
 
-async def test_turns_are_in_order_of_arrival(redis: Redis) -> None:
+async def test_turns_are_in_order_of_arrival(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Field fault 58: at the observed rate, behind the cool-down, in all processes."""
     cooldowns = [Cooldowns(redis), Cooldowns(redis)]
+
+    monkeypatch.setattr(cooldown_module, "FASTER_S", 1e9)
+    came = time.time()
 
     async def turn(
         name: str, told_s: float = 0.0, interval_s: float = 0.0, *, age_s: float = 0.0, again: bool = False
     ) -> float:
-        return await cooldowns[len(name) % 2].wait_turn(
-            "a", (name, age_s, again), told_s=told_s, interval_s=interval_s, longest_s=1.0
+        request = (name, age_s, str((came - age_s) * 1000), again)
+        wait_s, _ = await cooldowns[len(name) % 2].wait_turn(
+            "a", request, told_s=told_s, interval_s=interval_s, take=True
         )
+        return wait_s
 
     waits = [await turn("second", 20.0, 4.0), await turn("third", 20.0), await turn("first", 19.9, age_s=5)]
     assert waits == pytest.approx([20, 24, 20], abs=0.5), "in order of arrival, not of the refusal"
@@ -76,17 +83,28 @@ async def test_turns_are_in_order_of_arrival(redis: Redis) -> None:
     assert await turn("first") == pytest.approx(22 + 4 * 1.15, abs=0.5), "it moved behind"
 
 
+async def test_the_interval_is_counted_from_turns(redis: Redis) -> None:
+    """Field fault 58: five turns were taken since the last refusal, and the sixth was refused."""
+    cooldowns, arrived = Cooldowns(redis), ""
+    for n in range(6):
+        request = (f"r{n}", 0.0, str(time.time() * 1000), False)
+        wait_s, arrived = await cooldowns.wait_turn("a", request, told_s=0, interval_s=0, take=True)
+        assert wait_s == 0
+    refused = ("r5", 0.0, arrived, True)
+    wait_s, again = await cooldowns.wait_turn("a", refused, told_s=20.0, interval_s=0, take=True)
+    assert (wait_s, again) == (pytest.approx(20, abs=0.5), arrived)
+    after = ("r6", 0.0, str(time.time() * 1000), False)
+    wait_s, _ = await cooldowns.wait_turn("a", after, told_s=0, interval_s=0, take=True)
+    assert 20 + 3.5 < wait_s < 20 + 4.5, "less than 20 s / 5, because the rate may grow"
+
+
 async def test_no_turn_is_more_than_five_minutes_away(redis: Redis) -> None:
     """Field fault 58: however often turns are refused, and however many wait."""
     cooldowns = Cooldowns(redis)
     for n in range(9):
-        told_s, request = (10.0, (f"r{n}", 1.0, True))
-        await cooldowns.wait_turn("a", request, told_s=told_s, interval_s=9e9, longest_s=1.0)
-    waits = [
-        await cooldowns.wait_turn("a", (f"n{n}", 0.0, False), told_s=0.0, interval_s=0.0, longest_s=1.0)
-        for n in range(2)
-    ]
-    assert waits == [300, 300]
+        request = (f"r{n}", 1.0, "0", False)
+        wait_s, _ = await cooldowns.wait_turn("a", request, told_s=9e9, interval_s=9e9, take=True)
+        assert wait_s == 300
     assert (await cooldowns.take(["a"], [FREE], 5, {}, {})).wait_s == pytest.approx(300, abs=0.5)
 
 
