@@ -36,7 +36,7 @@ from adapters.teams.cloud import Cloud
 from adapters.teams.inbound.http import WebhookHandler
 from adapters.teams.inbound.jwt_auth import JwtAuthentication
 from adapters.teams.inbound.settings import SettingsDialogs
-from bot.domain.adapter import STREAMED, Accept, SelfService
+from bot.domain.adapter import STREAMED, Accept, SelfService, StreamRecord
 from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
 from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage
 from bot.domain.turns import CheckResult, Reply
@@ -157,6 +157,12 @@ class TeamsAdapter:
             return True
         showing.offer(text)
         return not showing.stopped
+
+    def record_in(self, post: PostedMessage, record: StreamRecord) -> None:
+        """Record each further text of a streamed message before it is shown."""
+        showing = self._showing.get(post.id)
+        if isinstance(showing, TeamsStream):
+            showing.record_in(post, record)
 
     def streamed(self, post: PostedMessage) -> PostedMessage | None:
         """The post with what was streamed of it, for the process that completes it; None if nothing was."""

@@ -162,15 +162,23 @@ STREAMED = "streamed"
 with the lease, and not in turns."""
 
 
+class StreamRecord(Protocol):
+    """Where the text of a stream is recorded, for the process that may have to continue it."""
+
+    async def record(self, post: PostedMessage) -> bool:
+        """Record a post with a text (STREAMED) that is about to be shown. False: it is not stored, so don't show it.
+
+        Recorded first, the text is never less than what the platform has, wherever the process is killed.
+        """
+        ...
+
+
 @runtime_checkable
 class StreamRecorder(Protocol):
     """An adapter whose final messages must continue what was streamed, also by another process."""
 
-    def streamed(self, post: PostedMessage) -> PostedMessage | None:
-        """The post with what was streamed of it so far (STREAMED); whoever continues it passes that to `open`.
-
-        None if nothing was streamed. Called at most once a second.
-        """
+    def record_in(self, post: PostedMessage, record: StreamRecord) -> None:
+        """Record each further text of this post before it is shown; whoever continues the post passes it to `open`."""
         ...
 
 

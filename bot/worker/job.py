@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from bot.domain import telemetry
-from bot.domain.adapter import Adapter, Lease, StreamRecorder
+from bot.domain.adapter import Adapter, Lease
 from bot.domain.errors import LeaseLost, PlatformUnavailable, StateUnavailable
 from bot.domain.events import Address, MessageEdited, MessageReceived, MessageWithdrawn, PostedMessage
 from bot.domain.turns import Reply
@@ -22,8 +22,6 @@ FORGOTTEN = "_Not answered: the person who asked has deleted all their data._"
 DELIVERY_S = 12 * 3600.0
 """How long a reply is delivered again while its platform is unavailable, or asks to wait. Twice as long fits into
 the life of a lease, and of the record of handled events (`bot.storage.redis.keys`)."""
-RECORD_S = 1.0
-"""The interval in which what is streamed is recorded."""
 _PAUSE_S = 0.3
 _USABLE = 0.9
 """The part of a lease in which requests are sent to a platform, so that they arrive before it ends."""
@@ -53,8 +51,6 @@ class Job:
         self.alone = False
         self.reply: CommitRequest | None = None
         self._recorded = claim.begun
-        self._recording: asyncio.Task[None] | None = None
-        self._record_at = 0.0
         self._forgiven = False
         self.apply_stop(claim.stop)
 
@@ -90,17 +86,15 @@ class Job:
         self._recorded = post or self._recorded
         self.lease.extend(requested_at + self._lease_s * _USABLE)
 
-    def record_streamed(self, adapter: Adapter, post: PostedMessage) -> None:
-        """Record what is streamed if the adapter needs it, in the background and at most once in `RECORD_S` seconds."""
-        now = time.monotonic()
-        if now < self._record_at or (self._recording is not None and not self._recording.done()):
-            return
-        self._record_at = now + RECORD_S
-        if not isinstance(adapter, StreamRecorder):
-            return
-        if (streamed := adapter.streamed(post)) is not None and streamed != self.post:
-            self.post = streamed
-            self._recording = asyncio.create_task(best_effort(self.hold(streamed)))
+    async def record(self, post: PostedMessage) -> bool:
+        """Record what is about to be streamed (`StreamRecord`). Never raises; False if it could not be stored."""
+        try:
+            await self.hold(post)
+        except (LeaseLost, StateUnavailable) as error:
+            log.warning("An update of an answer is not shown, because it can't be recorded: %s", error)
+            return False
+        self.post = post
+        return True
 
     async def store_reply(self, request: CommitRequest) -> None:
         """Store a finished reply before it is delivered."""

@@ -17,7 +17,7 @@ from bot.conversation.commands.answers import AgainCommand
 from bot.conversation.engine import Engine
 from bot.conversation.personal_data import find
 from bot.domain import telemetry
-from bot.domain.adapter import Adapter, PartialImageSink, current_lease
+from bot.domain.adapter import Adapter, PartialImageSink, StreamRecorder, current_lease
 from bot.domain.errors import (
     ConfigError,
     LeaseLost,
@@ -275,10 +275,7 @@ class Worker:
         async def show(text: str) -> bool:
             job.progress.text = text
             post = await _opened(opened, job)
-            wanted = post is None or await adapter.update(post, text)
-            if post is not None:
-                job.record_streamed(adapter, post)
-            return wanted
+            return post is None or await adapter.update(post, text)
 
         async def on_partial_image(picture: Image) -> None:
             post = await _opened(opened, job)
@@ -310,6 +307,8 @@ class Worker:
         if post != claim.begun:
             await job.retry_while_leased(lambda: job.hold(post))
         job.post = post
+        if isinstance(adapter, StreamRecorder):
+            adapter.record_in(post, job)
         return post
 
     # -------------------------------------------------------------- failures

@@ -7,7 +7,7 @@ from itertools import accumulate
 import pytest
 from msgspec.structs import replace
 
-from bot.domain.adapter import Lease
+from bot.domain.adapter import Lease, StreamRecord
 from bot.domain.errors import (
     BotError,
     ConfigError,
@@ -497,8 +497,14 @@ async def test_what_was_streamed_is_recorded(harness: Harness, monkeypatch: pyte
 class Recording(Platform):
     """A platform that needs what was streamed, to continue it."""
 
-    def streamed(self, post: PostedMessage) -> PostedMessage | None:
-        return PostedMessage(id=post.id, data={"streamed": self.shown[post.id]})
+    recorded: StreamRecord
+
+    def record_in(self, post: PostedMessage, record: StreamRecord) -> None:
+        self.recorded = record
+
+    async def update(self, post: PostedMessage, text: str) -> bool:
+        await self.recorded.record(PostedMessage(id=post.id, data={"streamed": text}))
+        return await super().update(post, text)
 
 
 @pytest.mark.parametrize("fails", ["the model", "the platform"])

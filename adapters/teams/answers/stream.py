@@ -8,7 +8,9 @@ from adapters.shared.edit_throttle import EditThrottle
 from adapters.shared.markdown import aside
 from adapters.teams.answers.formatting import TEXT_LIMIT, GrowingText, message, utf16
 from adapters.teams.api.connector import GONE, Connector, Fields, TeamsRejected
+from bot.domain.adapter import STREAMED, StreamRecord
 from bot.domain.errors import LeaseLost, PlatformUnavailable
+from bot.domain.events import PostedMessage
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +85,11 @@ class TeamsStream:
         self._growth = GrowingText()
         self._shown = shown
         self._next_at = 0.0
+        self._record: tuple[PostedMessage, StreamRecord] | None = None
+
+    def record_in(self, post: PostedMessage, record: StreamRecord) -> None:
+        """Record each text before it is shown in the message of `post`: another process has to continue it."""
+        self._record = post, record
 
     def resumed(self) -> "TeamsStream":
         """The same stream for another attempt in this process; it knows what was shown."""
@@ -161,6 +168,8 @@ class TeamsStream:
             return
         if not await self._wait_for_turn(self._ending):
             return
+        if not await self._recorded(shown) or self._ending.is_set():
+            return
         was_over = self._over
         try:
             await self._update(shown)
@@ -172,6 +181,13 @@ class TeamsStream:
                 return
             await self._update(shown)
         self._shown = shown
+
+    async def _recorded(self, text: str) -> bool:
+        """Record a text of the stream; False if it must not be shown. A message that is edited need not continue."""
+        if self._record is None or self._over:
+            return True
+        post, record = self._record
+        return await record.record(PostedMessage(id=post.id, data={**post.data, STREAMED: text}))
 
     async def _update(self, text: str) -> None:
         if self._over:
