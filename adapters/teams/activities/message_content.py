@@ -84,6 +84,8 @@ def without_mentions(activity: Activity) -> tuple[str, bool]:
     text, at, addressed = (activity.text or "").replace("\xa0", " ").replace("&nbsp;", " "), 0, False
     for entity in _mentions(activity):
         mentioned, mention = as_object(entity.get("mentioned")), entity.get("text")
+        if not mention and (found := _tag(text, at, str(mentioned.get("name") or ""))):
+            mention = found[0]
         own = mentioned.get("id") == activity.recipient.id
         addressed = addressed or own
         begin = text.find(mention, at) if isinstance(mention, str) and mention else -1
@@ -95,6 +97,11 @@ def without_mentions(activity: Activity) -> tuple[str, bool]:
             end += 1
         text, at = text[:begin] + name + text[end:], begin + len(name)
     return _QUOTED.sub("", text).strip(), addressed
+
+
+def _tag(text: str, at: int, name: str) -> re.Match[str] | None:
+    """The next tag that mentions somebody with this name, for an entity that does not tell its text."""
+    return re.compile(rf"<at(?: [^<>]{{0,100}})?>{re.escape(name)}</at>").search(text, at) if name else None
 
 
 def _mentions(activity: Activity) -> list[dict[str, Any]]:
