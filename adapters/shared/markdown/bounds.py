@@ -23,6 +23,8 @@ _DEEP = re.compile(
     rf"(?:[ \t]*(?:>|(?:[-+*]|\d{{1,9}}[.)])(?=[ \t]))){{{MAX_NESTED}}}[ \t]*)(?=[-+*>\d])",
     re.M,
 )
+_SLICE = 50_000
+"""Characters that are searched at once: a regular expression lets no other thread run before it ends."""
 _DELIMITER_ROW = re.compile(r"\n([ \t>|:\-]+)$", re.M)
 
 
@@ -37,7 +39,19 @@ def bounded(text: str) -> str:
             text.encode()
         except UnicodeEncodeError:
             text = text.encode("utf-8", "replace").decode()
-    return _without_wide_tables(_DEEP.sub(rf"\1{BREAK}", f"\n{text}"))[1:]
+    return _without_wide_tables(_without_deep_nesting(f"\n{text}"))[1:]
+
+
+def _without_deep_nesting(text: str) -> str:
+    """The text with markup that is nested too deeply turned into text. It begins with a line break."""
+    pieces: list[str] = []
+    at = 0
+    while at < len(text):
+        end = text.find("\n", at + _SLICE)
+        end = len(text) if end < 0 else end
+        pieces.append(_DEEP.sub(rf"\1{BREAK}", text[at:end]))
+        at = end
+    return "".join(pieces)
 
 
 def _without_wide_tables(text: str) -> str:

@@ -106,7 +106,8 @@ def render(text: str, whole: bool = True) -> str:
 
     In a text that is not `whole` only short code is highlighted, as it is rendered repeatedly.
     """
-    return directed(coloured(_ALIGNED.sub(r'<\1 class="\2">', to_html(text)), whole))
+    html = _ALIGNED.sub(lambda cell: f'<{cell[1]} class="{cell[2]}">', to_html(text))
+    return directed(coloured(html, whole))
 
 
 async def rendered(text: str, whole: bool = True) -> str:
