@@ -9,6 +9,7 @@ _BLOCKS = ("p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "th", "td")
 _RIGHT_TO_LEFT = re.compile(
     "[\u0590-\u08ff\ufb1d-\ufdcf\ufdf0-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
 )
+_SLICE = 100_000
 _CONTAINERS = ("ul", "ol", "blockquote", "table")
 _CONTAINER = re.compile(r"<(ul|ol|blockquote|table)(?=[ >])")
 
@@ -19,11 +20,17 @@ def directed(html: str) -> str:
     It ignores text in blocks that have a `dir` themselves, so that of a list, quote or table is found here.
     """
     html = html.replace("<pre>", '<pre dir="ltr">')
-    if _RIGHT_TO_LEFT.search(html):
+    if _has_right_to_left(html):
         found = iter(_of_containers(html))
         html = _CONTAINER.sub(lambda tag: f'{tag[0]} dir="{next(found)}"', html)
         return _automatic(html, _BLOCKS)
     return _automatic(html, (*_BLOCKS, *_CONTAINERS))
+
+
+def _has_right_to_left(html: str) -> bool:
+    """Searched in slices, because a regular expression lets no other thread run before it ends."""
+    slices = range(0, 0 if html.isascii() else len(html), _SLICE)
+    return any(_RIGHT_TO_LEFT.search(html, at, at + _SLICE) for at in slices)
 
 
 def _automatic(html: str, tags: Iterable[str]) -> str:
