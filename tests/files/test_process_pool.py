@@ -22,7 +22,7 @@ from tests.support import processes
 from tests.support.acts import ADA, BOB
 from tests.support.documents import pdf, picture, word
 from tests.support.harness import Harness
-from tests.support.hostile_documents import HOSTILE
+from tests.support.hostile_documents import HOSTILE, pdf
 
 LONG_S = 60
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
@@ -112,11 +112,11 @@ async def test_a_full_budget_does_not_delay_others(pool: ProcessPool) -> None:
 
 async def test_a_killed_process_loses_only_its_file() -> None:
     """Field fault 90: other files that are being read are not affected."""
-    pool = ProcessPool(seconds=LONG_S)
+    pool, long = ProcessPool(seconds=LONG_S), pdf(*["A page of a long document."] * 3000)
     victim = asyncio.create_task(pool.read(endless(), "", 1000))
     await until(lambda: len(pool.pids) == 1)
     first = set(pool.pids)
-    other = asyncio.create_task(pool.read(HOSTILE["pdf"]["20,000 pages"](), "", 1000))
+    other = asyncio.create_task(pool.read(long, "", 1000))
     await until(lambda: len(pool.pids) == 2)
     os.kill(first.pop(), signal.SIGKILL)
     with pytest.raises(NotAllowed, match="too much memory"):

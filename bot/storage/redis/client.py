@@ -82,6 +82,8 @@ def _of_driver(error: Exception) -> bool:
     """Whether an error came out of the driver: it lets some escape if a connection ends while it is being used, such
     as AttributeError from a writer that is gone, and uvloop's RuntimeError for a handler that is closed.
     """
+    if isinstance(error, RuntimeError) and "handler is closed" in str(error):
+        return True
     frames = traceback.walk_tb(error.__traceback__)
     return any(str(frame.f_globals.get("__name__")).startswith("redis.") for frame, _ in frames)
 
