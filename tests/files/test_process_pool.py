@@ -22,7 +22,7 @@ from tests.support import processes
 from tests.support.acts import ADA, BOB
 from tests.support.documents import pdf, picture, word
 from tests.support.harness import Harness
-from tests.support.hostile_documents import HOSTILE, pdf
+from tests.support.hostile_documents import HOSTILE
 
 LONG_S = 60
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
