@@ -16,9 +16,11 @@ NO_SYSTEM = "role:system"
 """System messages are sent as the developer's."""
 NO_DEVELOPER = "role:developer"
 """System messages are sent as part of the first user message."""
+TOOL = "tool:"
+"""The tool of this name is left out."""
 _LIMIT = "max_tokens<="
 
-Learn = Literal["tools_with_effort", "tools", "role", "output_limit", "named"]
+Learn = Literal["tools_with_effort", "tools", "one_tool", "role", "output_limit", "named"]
 
 _WORDY = frozenset({"n", "stop", "stream", "size", "style", "quality", "background", "seed", "temperature"})
 """Parameters that are English words, and count only where a text marks them as names."""
@@ -41,6 +43,9 @@ _REFUSES = re.compile(
     re.IGNORECASE,
 )
 _MARKED = r"(?:['\"`\[/.]{0}['\"`\],:\s]|(?:parameters?|arguments?|fields?|property|supplied|keyword):?\s+['\"`]?{0}\b)"
+_ONE_TOOL = re.compile(
+    r"\btools\W{1,4}(?P<place>\d{1,4})\b|schema for (?:function|tool)\W{1,3}(?P<name>[\w-]{1,256})", re.I
+)
 _LIMITS = (
     re.compile(
         r"(?:at most|maximum(?: allowed)?(?: value)?(?: is| of|:)?|<=|less than or equal to|up to|limited to)"
@@ -94,6 +99,19 @@ def _tools(
     return Lesson("tools") if body.get("tools") else None
 
 
+def _one_tool(
+    reply: ErrorReply, body: Mapping[str, Any], optional: Collection[str], known: Collection[str]
+) -> Lesson | None:
+    """The tool whose definition is refused. Not lasting: it may be corrected, and other tools are fine."""
+    names = [str(tool["function"]["name"]) for tool in body.get("tools") or ()]
+    for found in _ONE_TOOL.finditer(f"{reply.param}\n{reply.text}"):
+        place = found["place"]
+        name = found["name"] if place is None else "".join(names[int(place) : int(place) + 1])
+        if name in names:
+            return Lesson(f"{TOOL}{name}", lasting=False)
+    return None
+
+
 def _role(
     reply: ErrorReply, body: Mapping[str, Any], optional: Collection[str], known: Collection[str]
 ) -> Lesson | None:
@@ -139,6 +157,7 @@ def _named(
 _LEARN = {
     "tools_with_effort": _tools_with_effort,
     "tools": _tools,
+    "one_tool": _one_tool,
     "role": _role,
     "output_limit": _output_limit,
     "named": _named,

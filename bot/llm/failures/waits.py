@@ -24,6 +24,8 @@ _TEXT = re.compile(
     rf"(?:retry|retrying|try again|wait|available again|resets?)\b[^.\d]{{0,40}}?((?:(?:and|,)?\s*{_PART}\s*)+)",
     re.IGNORECASE,
 )
+_CLOCK = re.compile(r"replenished in (?:(\d{1,4})\.)?(\d\d):(\d\d):(\d\d)\b", re.IGNORECASE)
+"""The quota of API Management, as [days.]hours:minutes:seconds."""
 _UNKNOWN = -1
 _REMAINING = re.compile(r"(?:x-)?ratelimit-remaining(-\w+)?")
 
@@ -68,6 +70,9 @@ def spent_for_s(headers: Mapping[str, str]) -> float:
 
 def told_s(text: str) -> float | None:
     """The wait that a text asks for, such as "Please retry after 17 seconds" or "try again in 6m0s"."""
+    if clock := _CLOCK.search(text):
+        days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
+        return _sane_s(((days * 24 + hours) * 60 + minutes) * 60.0 + seconds)
     found = _TEXT.search(text)
     return None if found is None else _sane_s(_span_s(found[1]) or 0.0)
 

@@ -8,7 +8,7 @@ from typing import Any
 from bot.domain.prompts import Image, Message, Part, Prompt, Text, ToolCall, ToolResult
 from bot.domain.turns import Deployment
 from bot.llm.catalog.catalog import host_of, is_azure
-from bot.llm.failures.lessons import EFFORT_NONE, NO_DEVELOPER, NO_SYSTEM, output_limit
+from bot.llm.failures.lessons import EFFORT_NONE, NO_DEVELOPER, NO_SYSTEM, TOOL, output_limit
 
 # Optional parameters: if a model refuses one, the request is repeated without it.
 OPTIONAL = frozenset(
@@ -63,13 +63,14 @@ def chat_body(prompt: Prompt, deployment: Deployment, refused: Collection[str]) 
         "verbosity": asked.verbosity,
         "prompt_cache_key": cache_key(prompt.sticky, deployment),
     }
-    if prompt.tools:
+    tools = [tool for tool in prompt.tools if f"{TOOL}{tool.name}" not in refused]
+    if tools:
         body["tools"] = [
             {
                 "type": "function",
                 "function": {"name": tool.name, "description": tool.description, "parameters": tool.schema},
             }
-            for tool in prompt.tools
+            for tool in tools
         ]
         if EFFORT_NONE in refused:
             body["reasoning_effort"] = "none"

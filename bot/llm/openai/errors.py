@@ -171,6 +171,8 @@ _NUMBERS = (
     re.compile(r"token count of (?P<asked>\d+) exceeds the limit of (?P<limit>\d+)", re.IGNORECASE),
     re.compile(r"(?P<asked>\d+) tokens > (?P<limit>\d+)", re.IGNORECASE),
     re.compile(r"limit:? (?P<limit>\d+),? requested:? (?P<asked>\d+)", re.IGNORECASE),
+    re.compile(r"prompt length is (?P<limit>\d+)\b.{0,40}contains (?P<asked>\d+)", re.IGNORECASE),
+    re.compile(r"token count is (?P<asked>\d+)\b.{0,40}up to (?P<limit>\d+)", re.IGNORECASE),
     re.compile(r"length of (?P<asked>\d+)\b.{0,40}\bof (?P<limit>\d+)", re.IGNORECASE),
     re.compile(r"tokens \((?P<asked>\d+)\) exceed\w* .{0,40}?(?P<limit>\d+)", re.IGNORECASE),
 )

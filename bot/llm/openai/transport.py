@@ -12,7 +12,7 @@ import openai
 
 from bot.domain.errors import BotError, ConfigError, ModelUnavailable
 from bot.domain.turns import Deployment
-from bot.llm.failures.lessons import Lesson
+from bot.llm.failures.lessons import TOOL, Lesson
 from bot.llm.failures.waits import spent_for_s
 from bot.llm.openai.errors import judge, mapped, refusal
 from bot.llm.protocol import AnswerTimeout, RequestRejected
@@ -75,7 +75,7 @@ class Transport:
             except openai.APIStatusError as error:
                 judgement = judge(error, sent, known)
                 if judgement.lesson is not None:
-                    self._learn(judgement.lesson, once)
+                    self._learn(judgement.lesson, once, judgement.reply.message)
                 elif judgement.row.next == "fresh_token" and not renewed:
                     renewed = True
                     if self.on_unauthorized:
@@ -90,8 +90,11 @@ class Transport:
             f"The deployment {self._deployment.name!r} refuses too many parameters: {', '.join(sorted(self.refused))}"
         )
 
-    def _learn(self, lesson: Lesson, once: set[str]) -> None:
+    def _learn(self, lesson: Lesson, once: set[str], told: str) -> None:
         (self.refused if lesson.lasting else once).add(lesson.word)
+        if lesson.word.startswith(TOOL):
+            words = "Deployment %s refuses the definition of the tool %s, so this answer does without: %s"
+            log.warning(words, self._deployment.name, lesson.word.removeprefix(TOOL), told[:300])
         if lesson.lasting:
             log.info("Deployment %s refuses %s, which is remembered", self._deployment.name, lesson.word)
 

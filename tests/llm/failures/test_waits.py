@@ -84,6 +84,8 @@ def test_resets_may_be_points_in_time() -> None:
     ("text", "expected"),
     [
         ("Requests have exceeded the call rate limit. Please retry after 17 seconds. Please go here", 17.0),
+        ("Out of call volume quota. Quota will be replenished in 00:01:10.", 70.0),
+        ("Out of call volume quota. Quota will be replenished in 5.03:23:11.", MISTAKEN_REST_S),
         ("Rate limit is exceeded. Try again in 50 seconds.", 50.0),
         ("Token limit is exceeded. Try again in 1 second.", 1.0),
         ("Please try again in 6m0s. Visit https://platform.openai.com", 60.0),

@@ -127,6 +127,31 @@ async def test_what_is_refused_is_learnt(name: str, azure: AzureSimulator, conne
     assert not any("," in lesson for lesson in model.refused), "lessons are shared, separated by commas"
 
 
+SIZES = ToolSpec(name="sizes", description="Lists sizes", schema={"type": "array"})
+BAD_TOOL = "Invalid schema for function 'sizes': In context=(), schema must be of type 'object'."
+
+
+@pytest.mark.parametrize("param", ["tools[1].function.parameters", None], ids=["by place", "by name"])
+async def test_one_bad_tool_takes_no_other_along(
+    param: str | None, azure: AzureSimulator, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Field fault 57: one tool that a service refuses ended every question, or all tools of the deployment."""
+    refusal = said(BAD_TOOL, param=param) | {"code": "invalid_function_parameters"}
+    asked = refuses(azure, "chat", (lambda body: "sizes" in str(body.get("tools")), 400, refusal))
+    model = connect()
+    for _ in range(2):
+        deltas, error = await heard(model.chat(msgspec.structs.replace(turn(), tools=(TOOL, SIZES))))
+        assert (text_of(deltas), error) == ("fine", None)
+    assert [[tool["function"]["name"] for tool in body["tools"]] for body in asked] == [
+        ["draw", "sizes"],
+        ["draw"],
+    ] * 2
+    assert not model.refused
+    assert "sizes" in caplog.text
+    await heard(model.chat(msgspec.structs.replace(turn(), tools=(SIZES,))))
+    assert "tools" not in asked[-1]
+
+
 def test_families_know_that_tools_need_no_effort() -> None:
     """Field fault 57."""
     for name in ("gpt-6-sol", "gpt-5.6-terra", "gpt-5.4", "gpt-6-astra"):
@@ -177,6 +202,10 @@ ELSEWHERE: dict[str, tuple[int, Any]] = {
     **{str(status): (status, said("no")) for status in (402, 405, 409, 415, 421, 422, 423, 426, 451, 499, 501, 529)},
     "403 about a text": (403, said("Request not accepted")),
     "401": (401, said("Access denied")),
+    "a blocked resource": (403, said("Your resource has been temporarily blocked because we detected behavior that "
+                                     "may violate our content policy")),
+    "a spent budget": (400, said("Budget has been exceeded!", type="budget_exceeded")),
+    "a rate limit of tokens": (429, {"message": "Too many tokens, please wait before trying again."}),
     "an error inside a 200": (200, {"object": "error", "message": "Unknown model: gpt-9", "code": 404}),
 }  # fmt: skip
 
@@ -198,6 +227,7 @@ async def test_client_errors_reach_the_next_deployment(
         (400, said("computer says no")),
         (403, said("Request not accepted")),
         (403, said("Blocked: harmful content")),
+        (404, said("No endpoints found that support image input")),
         (422, said("no")),
     ],
 )
@@ -243,6 +273,8 @@ async def test_a_rejected_request_reaches_the_operator(azure: AzureSimulator, co
             "shorten",
         ),
         (403, said("Request not accepted"), NotAllowed, "filter in front of the model"),
+        (400, said("x", code="image_parse_error"), NotAllowed, "PNG or JPEG"),
+        (404, said("No endpoints found that support image input"), NotAllowed, "describe the image"),
     ],
 )
 async def test_refusals_have_clear_words(
@@ -268,6 +300,12 @@ async def test_refusals_have_clear_words(
             8192,
             8256,
         ),
+        (
+            said("This model's maximum prompt length is 131072 but the request contains 217538 tokens."),
+            131072,
+            217538,
+        ),
+        (said("the input token count is 40000 but model only supports up to 32768."), 32768, 40000),
     ],
 )
 async def test_limits_are_read_from_refusals(
