@@ -98,8 +98,9 @@ def fragment_of(call: ChunkCall) -> CallFragment:
 
 def _chunk(value: dict[str, Any]) -> ChatChunk:
     choices = value.get("choices")
-    if choices is None and (record(value.get("message")) or "delta" in value):
-        choices = [value]  # Ollama's own format
+    own_format = choices is None and bool(record(value.get("message")) or "delta" in value)
+    if own_format:
+        choices = [value]  # of Ollama, where each message is a part
     error = value.get("error")
     message = value.get("message")
     if not error and (
@@ -111,7 +112,7 @@ def _chunk(value: dict[str, Any]) -> ChatChunk:
     if usage is None and "prompt_eval_count" in value:
         usage = value
     return ChatChunk(
-        choices=[_choice(record(choice)) for choice in items(choices)],
+        choices=[_choice(record(choice), own_format) for choice in items(choices)],
         usage=_raw(usage),
         model=text_of(value.get("model")),
         error=_raw(error),
@@ -119,13 +120,14 @@ def _chunk(value: dict[str, Any]) -> ChatChunk:
     )
 
 
-def _choice(value: dict[str, Any]) -> ChunkChoice:
+def _choice(value: dict[str, Any], own_format: bool = False) -> ChunkChoice:
+    """One of the choices. In Ollama's `own_format` its message is a delta."""
     if not value:
         skipped("choice")
-    delta = value.get("delta")
-    if not delta:
-        delta = value.get("message")
-    if delta is None and value.get("text") is not None:
+    delta, message = value.get("delta"), value.get("message")
+    if not delta and own_format:
+        delta, message = message, None
+    if delta is None and message is None and value.get("text") is not None:
         delta = value["text"]  # of the older completions API
     finish = text_of(value.get("finish_reason") or value.get("done_reason"))
     if finish is None and value.get("done") is True:
@@ -134,7 +136,8 @@ def _choice(value: dict[str, Any]) -> ChunkChoice:
         skipped("finish_reason")
     return ChunkChoice(
         index=integer_of(value.get("index")),
-        delta=_delta(record(delta) or {"content": delta}),
+        delta=None if delta is None else _delta(record(delta) or {"content": delta}),
+        message=None if delta or message is None else _delta(record(message) or {"content": message}),
         finish_reason=finish,
         content_filter_results=_raw(value.get("content_filter_results")),
         usage=_raw(value.get("usage")),

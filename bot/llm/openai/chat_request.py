@@ -5,6 +5,8 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from bot.domain.prompts import Image, Message, Part, Prompt, Text, ToolCall, ToolResult
 from bot.domain.turns import Deployment
 from bot.llm.catalog.catalog import host_of, is_azure
@@ -129,10 +131,25 @@ def _message(message: Message) -> Iterator[dict[str, Any]]:
     calls = [part for part in rest if isinstance(part, ToolCall)]
     if calls:
         wired["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": _arguments(call)},
+            }
             for call in calls
         ]
     yield wired
+
+
+def _arguments(call: ToolCall) -> str:
+    """The arguments that a model wrote; none where they are no JSON object, because many servers then refuse the whole
+    request (vllm-project/vllm#43995). The result of the call says that they are invalid.
+    """
+    try:
+        msgspec.json.decode(call.arguments, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return "{}"
+    return call.arguments
 
 
 def _content(role: str, parts: Sequence[Part]) -> str | list[dict[str, Any]] | None:

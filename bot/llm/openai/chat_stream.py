@@ -61,6 +61,9 @@ class ChatStream:
         self._stopped: object = None
         self._done = False
         self._lost = False  # a chunk was no JSON at all
+        self._index: int | None = None  # of the only answer that was requested; some servers begin with 1
+        self._streamed = False  # the answer came in deltas
+        self._counted_last = False  # the last chunk was the usage, which ends a stream
         self.filter: dict[str, str] = {}
         self.finish: str | None = None
         self.counted: TokenUsage | None = None
@@ -84,7 +87,8 @@ class ChatStream:
     def end(self) -> str:
         """The text of a last incomplete event. An interrupted answer sets `failed`."""
         text = self._take(self._events.end())
-        complete = self._done or self.finish is not None
+        counted = self._counted_last and not self._calls
+        complete = self._done or self.finish is not None or counted
         text += self._reasoning.end(complete and self.finish != "length")
         if self.failed:
             return text
@@ -130,7 +134,9 @@ class ChatStream:
             for chunk in self._chunks(data):
                 if self._note(chunk):
                     for choice in chunk.choices or ():
-                        if not choice.index:  # only one answer was requested
+                        if self._index is None:
+                            self._index = choice.index or 0
+                        if (choice.index or 0) == self._index:
                             piece = self._choose(choice)
                             if self.orphaned and not self.retracted:
                                 self.retracted, text = True, ""
@@ -159,7 +165,8 @@ class ChatStream:
         if chunk.error and bytes(chunk.error) not in _NO_ERROR:
             self.failed = in_stream(loose(chunk.error), deployment=self._deployment)
             return False
-        if chunk.usage:
+        self._counted_last = bool(chunk.usage and not chunk.choices and self._count(chunk.usage))
+        if chunk.usage and chunk.choices:
             self._count(chunk.usage)
         if chunk.model:
             self.model = chunk.model[:_NAME_CHARACTERS]
@@ -167,15 +174,15 @@ class ChatStream:
             note_prompt(self.filter, loose(chunk.prompt_filter_results))
         return True
 
-    def _count(self, usage: msgspec.Raw) -> None:
-        if bytes(usage) != b"null" and (counted := usage_of(loose(usage))):
+    def _count(self, usage: msgspec.Raw) -> bool:
+        """Note the counts of a `usage` object. Returns whether there are any."""
+        counted = usage_of(loose(usage)) if bytes(usage) != b"null" else None
+        if counted is not None:
             self.counted = (self.counted or TokenUsage()).updated(counted)
+        return counted is not None and counted != TokenUsage()
 
     def _choose(self, choice: ChunkChoice) -> str:
-        text = ""
-        received = choice.delta or choice.message
-        if received is None and choice.text:
-            received = ChunkDelta(content=choice.text)
+        text, received = "", self._received(choice)
         if received is not None:
             if content := received.content:
                 text += self._reasoning.feed(self._paired(content))
@@ -197,6 +204,14 @@ class ChatStream:
         if choice.content_filter_results:
             self._annotate(bytes(choice.content_filter_results))
         return text
+
+    def _received(self, choice: ChunkChoice) -> ChunkDelta | None:
+        """What a choice adds: its delta, or its message unless deltas have shown it, as some servers repeat it."""
+        delta = choice.delta
+        self._streamed = self._streamed or bool(delta and (delta.content or delta.tool_calls))
+        if choice.message is not None and not self._streamed:
+            return choice.message
+        return ChunkDelta(content=choice.text) if delta is None and choice.text else delta
 
     def _paired(self, text: str) -> str:
         """The text as valid Unicode; emoji may be split over two chunks."""

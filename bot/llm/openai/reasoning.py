@@ -10,8 +10,9 @@ _CLOSED_BY: Mapping[str, str] = {
     "[think]": "[/think]",
     "\u25c1think\u25b7": "\u25c1/think\u25b7",
     "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",
+    "<|channel>": "<channel|>",
 }
-"""Opening and closing tags, in lower case: of DeepSeek R1 and Qwen; of others; Magistral; Kimi; gpt-oss."""
+"""Opening and closing tags, in lower case: of DeepSeek R1 and Qwen; of others; Magistral; Kimi; gpt-oss; Gemma 4."""
 
 _ANYWHERE = ("<think>", "<thinking>")
 """Tags that begin reasoning in the middle of an answer, too; the others are more often part of the text there."""

@@ -1,5 +1,7 @@
 """Puts tool calls together from the fragments of a stream, by index, id and order."""
 
+from contextlib import suppress
+
 import msgspec
 
 from bot.domain.prompts import ToolCall
@@ -72,9 +74,11 @@ class ToolCallParts:
             if not call.name:
                 skipped("tool_call")
                 continue
-            arguments = "".join(call.arguments) or "{}"
+            arguments = _unwrapped("".join(call.arguments))
             deltas.append(
-                Delta(call=ToolCall(id=call.id or f"call_{number}", name=call.name, arguments=arguments))
+                Delta(
+                    call=ToolCall(id=call.id or f"call_{number}", name=_bare(call.name), arguments=arguments)
+                )
             )
         return [*deltas, Delta(dropped=self._dropped)] if self._dropped else deltas
 
@@ -130,6 +134,23 @@ class ToolCallParts:
                 held.arguments.clear()  # a placeholder
             held.arguments.append(fragment.arguments)
             self.characters += len(fragment.arguments)
+
+
+def _bare(name: str) -> str:
+    """The name of a tool without the markers and the namespace of gpt-oss (vllm-project/vllm#32587)."""
+    return name.partition("<|")[0].removeprefix("functions.").strip() or name
+
+
+def _unwrapped(arguments: str) -> str:
+    """The arguments as a JSON object, also where a server encodes it twice, or writes null for none."""
+    if not arguments.strip() or arguments.strip() == "null":
+        return "{}"
+    if arguments.lstrip().startswith('"'):
+        with suppress(msgspec.DecodeError, UnicodeError):
+            inner = msgspec.json.decode(arguments.encode(errors="replace"), type=str)
+            if inner.lstrip().startswith("{") and is_json(inner.encode(errors="replace")):
+                return inner
+    return arguments
 
 
 def _same_id(call: _PartialToolCall, fragment: CallFragment) -> bool:

@@ -140,6 +140,9 @@ FRAMES: dict[str, Shape] = {
     "DONE without a finish reason": hello(TEXT + DONE),
     "a finish reason without DONE": hello(TEXT + STOP),
     "text after the finish reason's usage": hello(HEAD + counts(_NUMBERS) + TAIL + END, usage=(7, 3)),
+    "the end after the usage": hello(TEXT + counts(_NUMBERS), usage=(7, 3)),
+    "usage after DONE": hello(TEXT + END + counts(_NUMBERS), usage=(7, 3)),
+    "only chunks without choices": Shape(sent=data({"choices": []}) * 3 + DONE, ends="empty"),
     "JSON lines": hello(lines(chunk({"content": HELLO}), chunk({}, "stop"))),
     "Ollama's own lines": hello(
         lines(
@@ -165,6 +168,15 @@ BODIES: dict[str, Shape] = {
     "plain JSON after a byte order mark": hello(b"\xef\xbb\xbf" + pretty(whole({"content": HELLO}))),
     "a JSON list of chunks": hello(pretty([chunk({"content": HELLO}), chunk({}, "stop")])),
     "a whole message in an event": hello(data(whole({"content": HELLO})) + DONE),
+    "the whole message again at the end": hello(TEXT + data(whole({"content": HELLO})) + DONE),
+    "the whole message so far in every event": hello(
+        data({"choices": [{"delta": {"content": "Hello, "}, "message": {"content": "Hello, "}}]})
+        + data({"choices": [{"delta": {"content": "world. \u4e16\u754c"}, "message": {"content": HELLO}}]})
+        + END
+    ),
+    "a whole message beside an empty delta": hello(
+        data({"choices": [{"delta": {}, "message": {"content": HELLO}, "finish_reason": "stop"}]})
+    ),
     "nothing": Shape(sent=b"", ends="failed"),
     "a web page": Shape(sent=b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n", ends="failed"),
     "only DONE": Shape(sent=DONE, ends="empty"),
@@ -204,6 +216,15 @@ ERRORS: dict[str, Shape] = {
     ),
     "a finish reason that is an error": Shape(
         sent=TEXT + data(chunk({}, "error")), text=HELLO, ends="failed"
+    ),
+    "an error beside an empty delta": Shape(
+        sent=HEAD + data(chunk({"content": ""}, "error", error={"code": "server_error", "message": "gone"})),
+        text="Hello, ",
+        ends="failed",
+    ),
+    "a rate limit in the words of a long text": Shape(
+        sent=b'event: exception\ndata: {"message": "Too many tokens, please wait before trying again."}\n\n',
+        ends="failed",
     ),
     "an error that is null": hello(
         data(chunk({"content": HELLO}, error=None)) + data(chunk({}, "stop", error=None))
@@ -283,6 +304,9 @@ FIELDS: dict[str, Shape] = {
     "an index that is null": hello(
         data({"choices": [{"index": None, "delta": {"content": HELLO}, "finish_reason": "stop"}]})
     ),
+    "an index that begins with 1": hello(
+        data({"choices": [{"index": 1, "delta": {"content": HELLO}, "finish_reason": "stop"}]})
+    ),
     "an index that is a string": hello(
         data(
             {
@@ -297,6 +321,13 @@ FIELDS: dict[str, Shape] = {
     "names and ids that are numbers": hello(
         data(chunk({"content": HELLO}, id=17, model=4, created="now", object=None)) + END
     ),
+    "a finish reason that is empty": hello(
+        data(chunk({"content": "Hello, "}, "")) + data(chunk({"content": "world. \u4e16\u754c"}, "")) + END
+    ),
+    "a finish reason beside the last text": hello(
+        HEAD + data(chunk({"content": "world. \u4e16\u754c"}, "stop")) + DONE
+    ),
+    "text after the finish reason": hello(HEAD + STOP + TAIL + DONE),
     "a finish reason in capitals": hello(TEXT + data(chunk({}, "STOP"))),
     "a finish reason that is unknown": hello(TEXT + data(chunk({}, "eos_token"))),
     "a finish reason that is an object": hello(TEXT + data(chunk({}, {"type": "stop"})) + DONE),
@@ -394,6 +425,22 @@ CALLS: dict[str, Shape] = {
         sent=b"".join(calls(call("draw", part)) for part in ('{"x"', ":1}", '{"x"', ":2}")) + CALLS_END,
         calls=(A, B),
     ),
+    "name and id again beside the finish reason": Shape(
+        sent=calls(call("draw", '{"x"', index=0, id="a"))
+        + data(chunk({"tool_calls": [call("draw", ":1}", index=0, id="a")]}, "tool_calls"))
+        + DONE,
+        calls=(A,),
+    ),
+    "markers of gpt-oss in the name": Shape(
+        sent=calls(call("functions.draw<|channel|>commentary", '{"x":1}', index=0, id="a")) + CALLS_END,
+        calls=(A,),
+    ),
+    "arguments that are encoded twice": Shape(
+        sent=calls(call("draw", json.dumps('{"x":1}'), index=0, id="a")) + CALLS_END, calls=(A,)
+    ),
+    "arguments that are the word null": Shape(
+        sent=calls(call("look", "null", index=0, id="a")) + CALLS_END, calls=(LOOK,)
+    ),
     "a new id in every fragment": Shape(
         sent=calls(call("draw", '{"x"', index=0, id="a"))
         + calls(call(None, ":1}", index=0, id="b"))
@@ -482,6 +529,7 @@ REASONING: dict[str, Shape] = {
         + TEXT
         + END
     ),
+    "of Gemma": hello(says("<|channel>thought\nHm.") + says("<channel|>") + TEXT + END),
     "in the middle": Shape(
         sent=HEAD + says("\n<think>Hm.</think>\n") + says("world") + END, text="Hello, \n\nworld"
     ),

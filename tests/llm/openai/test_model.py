@@ -62,6 +62,27 @@ async def test_only_the_parameters_that_are_set_are_sent(azure: AzureSimulator, 
     assert not {"top_p", "tools", "verbosity", "max_completion_tokens"} & set(body)
 
 
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ('{"x": 1}', '{"x": 1}'),
+        ('{"x": "cut o', "{}"),
+        ('{"x": "he said "no""}', "{}"),
+        ('"text"', "{}"),
+        ("[1]", "{}"),
+        ("null", "{}"),
+        ("\ud800", "{}"),
+        ("[" * 9_999, "{}"),
+    ],
+)
+def test_invalid_arguments_are_not_sent_back(azure: AzureSimulator, written: str, sent: str) -> None:
+    """Field fault 91: many servers refuse the whole request for arguments that their model cut short."""
+    call = Message(role="assistant", parts=(ToolCall(id="a", name="draw", arguments=written),))
+    prompt = Prompt(template="t", messages=(say("user", "Draw"), call), capability="chat")
+    wired = chat_body(prompt, deployment(azure), ())["messages"][1]["tool_calls"][0]
+    assert wired["function"] == {"name": "draw", "arguments": sent}
+
+
 def test_the_cache_key_of_a_conversation_is_anonymous(azure: AzureSimulator) -> None:
     here = deployment(azure, classic=False)
     on_azure = replace(here, endpoint="https://acme.openai.azure.com/openai/v1/")
