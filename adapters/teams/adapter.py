@@ -26,6 +26,7 @@ from adapters.teams.answers.formatting import (
     is_plain,
     messages,
     pictures_of,
+    simplified,
 )
 from adapters.teams.answers.stream import DOING, THINKING, TeamsStream, Typing
 from adapters.teams.api import files
@@ -220,20 +221,14 @@ class TeamsAdapter:
     async def _deliver(
         self, post: PostedMessage, reply: Reply, showing: TeamsStream | Typing | None
     ) -> list[str]:
-        """Show the parts, smaller ones if Teams rejects them as too large. Returns the ids of the messages."""
-        limit, picture_bytes = TEXT_LIMIT, PICTURE_BYTES
+        """Show the parts: smaller ones if Teams rejects them as too large, simpler ones if it rejects their content.
+
+        Returns the ids of the messages.
+        """
+        limit, picture_bytes, label = TEXT_LIMIT, PICTURE_BYTES, self._sensitivity
         ids = [id for id in post.data.get("parts", "").split(",") if id]
         while True:
-            pictures = await asyncio.to_thread(pictures_of, reply.images, picture_bytes)
-            parts = await aside(len(reply.text), messages, reply, pictures, limit, self._sensitivity)
-            if reply.rate and post.data["kind"] == "personal" and self._shows_buttons(parts[-1]):
-                add_buttons(parts[-1], post.data["user"])
-            if reply.rate and pictures:
-                pictured = next(part for part in parts if "attachments" in part)
-                pictured["attachments"].append(cards.attached(cards.image_buttons()))
-            if reply.confirm:
-                card = cards.attached(cards.confirming(reply.confirm))
-                parts[-1].setdefault("attachments", []).append(card)
+            parts = await self._laid_out(post, reply, limit, picture_bytes, label)
             try:
                 for at, part in enumerate(parts):
                     if showing is not None and at == 0 and await showing.finish(part):
@@ -250,12 +245,33 @@ class TeamsAdapter:
                         self._shown[post.id] = PostedMessage(id=post.id, data=posted)
                 break
             except TeamsRejected as error:
-                if not error.too_large or limit <= 1000:
+                simpler = simplified(reply, label) if error.about_content else None
+                if error.too_large and limit > 1000:
+                    limit, picture_bytes = limit // 2, max(picture_bytes // 4, SMALLEST_PICTURE_BYTES)
+                elif simpler is not None:
+                    log.warning("A part of an answer is left out: %s", error)
+                    reply, label = simpler, ""
+                else:
                     raise
-                limit, picture_bytes = limit // 2, max(picture_bytes // 4, SMALLEST_PICTURE_BYTES)
         for surplus in ids[len(parts) :]:
             await self._withdraw(post.data, surplus)
         return ids[: len(parts)]
+
+    async def _laid_out(
+        self, post: PostedMessage, reply: Reply, limit: int, picture_bytes: int, label: str
+    ) -> list[Fields]:
+        """The activities that show a reply. `label` is the sensitivity."""
+        pictures = await asyncio.to_thread(pictures_of, reply.images, picture_bytes)
+        parts = await aside(len(reply.text), messages, reply, pictures, limit, label)
+        if reply.rate and post.data["kind"] == "personal" and self._shows_buttons(parts[-1]):
+            add_buttons(parts[-1], post.data["user"])
+        if reply.rate and pictures:
+            pictured = next(part for part in parts if "attachments" in part)
+            pictured["attachments"].append(cards.attached(cards.image_buttons()))
+        if reply.confirm:
+            card = cards.attached(cards.confirming(reply.confirm))
+            parts[-1].setdefault("attachments", []).append(card)
+        return parts
 
     async def _changed(
         self, place: Mapping[str, str], id: str, part: Fields, showing: TeamsStream | Typing | None
@@ -268,8 +284,8 @@ class TeamsAdapter:
             await self._connector.change(place, id, part)
         except TeamsRejected as error:
             unfinished = isinstance(showing, TeamsStream) and showing.is_open and showing.id == id
-            if error.code == "ActivityNotFoundInConversation":
-                log.info("A message to update was deleted; it is posted again")
+            if error.deleted:
+                log.info("A message to update was deleted; it is posted again: %s", error)
             elif unfinished and not error.too_large and error.status in (400, 403, 405):
                 log.info("A stream that was left open can't be updated; it is posted again: %s", error)
                 await self._withdraw(place, id)

@@ -73,6 +73,7 @@ class Fault:
     retry_after: str | None = None
     code: str = "ServiceError"
     words: str = "simulated"
+    body: dict[str, Any] | None = None
     drop: bool = False
     after: bool = False
 
@@ -97,11 +98,13 @@ class Refusal(Exception):
     def __init__(self, status: int, code: str, words: str, retry_after: str | None = None) -> None:
         super().__init__(words)
         self.status, self.code, self.words, self.retry_after = status, code, words, retry_after
+        self.body: dict[str, Any] | None = None
 
     def response(self) -> web.Response:
         """As the connector words it."""
         headers = {"Retry-After": self.retry_after} if self.retry_after else {}
-        body = {"error": {"code": self.code, "message": self.words}}
+        body: dict[str, Any] = {"error": {"code": self.code, "message": self.words}}
+        body = body if self.body is None else self.body
         return web.json_response(body, status=self.status, headers=headers)
 
 
@@ -660,7 +663,9 @@ def _kind(activity: Activity) -> str:
 def _failed(fault: Fault, request: web.Request) -> Refusal:
     if fault.drop and request.transport is not None:
         request.transport.abort()
-    return Refusal(fault.status, fault.code, fault.words, fault.retry_after)
+    refusal = Refusal(fault.status, fault.code, fault.words, fault.retry_after)
+    refusal.body = fault.body
+    return refusal
 
 
 def _timestamp() -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from adapters.shared.http_responses import SMALL_BYTES, read_object
 from adapters.slack.answers.elsewhere import in_forms
 from adapters.slack.answers.sent_parts import SentParts
 from adapters.slack.api.error_hints import TOKEN_ERRORS
@@ -102,8 +103,16 @@ class CommandAnswer:
             ) as response:
                 if response.status >= 500 or response.status == 429:
                     raise SlackUnsure(f"Slack's response_url returned status {response.status}")
-                return response.status == 200
+                return response.status == 200 and await _accepted(response)
         except aiohttp.InvalidURL:
             return False
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise SlackUnsure(f"Slack's response_url failed: {type(error).__name__}") from error
+
+
+async def _accepted(response: aiohttp.ClientResponse) -> bool:
+    """Whether the body agrees: some refusals, such as of an expired URL, have the status 200 and `"ok": false`."""
+    try:
+        return (await read_object(response, SMALL_BYTES)).get("ok") is not False
+    except ValueError:
+        return True  # plain text

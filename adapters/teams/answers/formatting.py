@@ -8,6 +8,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
 from PIL import Image as Picture
 
 from adapters.shared.markdown import Growing, Node, blocks, images, parse, plain, split, utf16
@@ -34,6 +35,7 @@ PICTURE_BYTES = 1_000_000
 SMALLEST_PICTURE_BYTES = 60_000
 """Images are not shrunk below this when Teams rejects a message as too large."""
 SOURCES = 20
+NO_IMAGE = "_Teams didn't accept the image. Ask for it again, or tell your administrator._"
 _REWRITTEN = re.compile(r"\n {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<[a-z/!?]", re.M | re.I)
 """Text without any of these is not parsed. Each alternative begins with a certain character, which is found quickly."""
 _EXTENDS = re.compile(r"<[a-z/!?]|```|~~~", re.I)
@@ -75,6 +77,25 @@ def messages(reply: Reply, pictures: Sequence[Fields], limit: int, sensitivity: 
     if reply.rate:
         parts[0]["channelData"] = {"feedbackLoop": {"type": "default"}}
     return parts
+
+
+def simplified(reply: Reply, label: str) -> Reply | None:
+    """The reply without something that Teams may refuse: labels, citations, buttons; then images. None if nothing is
+    left to leave out. Sources and the sensitivity `label` become text.
+    """
+    if reply.generated or reply.rate or reply.sources or reply.confirm or label:
+        listed = [_listed(at, source) for at, source in enumerate(reply.sources[:SOURCES], 1)]
+        confirm = f"To confirm, send “{reply.confirm}”." if reply.confirm else ""
+        text = "\n\n".join(filter(None, [reply.text, confirm, "\n".join(listed), label]))
+        return replace(reply, text=text, generated=False, rate=False, sources=(), confirm="")
+    if reply.images:
+        return replace(reply, text="\n\n".join(filter(None, [reply.text, NO_IMAGE])), images=())
+    return None
+
+
+def _listed(at: int, source: Source) -> str:
+    title = source.title or source.url or f"Source {at}"
+    return f"{at}. [{title}]({source.url})" if source.url.startswith("https://") else f"{at}. {title}"
 
 
 def _about(generated: bool, cited: Sequence[Fields], sensitivity: str) -> Fields:

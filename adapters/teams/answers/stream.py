@@ -19,6 +19,8 @@ TYPING_S = 3.0
 MAX_TYPING_S = 600.0
 MAX_PAUSE_S = 10.0
 """The final message waits no longer than this, however long Teams asks to wait."""
+_EXTRAS = {"entities", "attachments", "suggestedActions", "channelData"}
+"""What a message has besides its text."""
 THINKING = "Thinking…"
 DOING = {"file": "Reading your file…", "picture": "Looking at your image…"}
 """The informative message before the first text, of at most 1,000 characters."""
@@ -133,7 +135,7 @@ class TeamsStream:
 
         If the text does not continue what was streamed (the content filter stopped the answer, or another attempt
         has other words), the stream is closed with what was streamed, and the message is to be edited.
-        Raises TeamsRejected if the message is too large, PlatformUnavailable.
+        Raises TeamsRejected if the message is too large, or may be accepted in a simpler form; PlatformUnavailable.
         """
         if self._over or self.stopped:
             return False
@@ -143,7 +145,10 @@ class TeamsStream:
         return await self._close(activity)
 
     async def _close(self, activity: Fields) -> bool:
-        """Send a final message; False if Teams rejects it. In either case the message is edited from now on."""
+        """Send a final message; False if Teams rejects it. In either case the message is edited from now on.
+
+        Raises TeamsRejected if a smaller or simpler message may be accepted.
+        """
         await self._wait_for_turn(asyncio.Event())
         info = {"streamId": self.id, "streamType": "final"}
         entities = [*activity.get("entities", []), {"type": "streaminfo", **info}]
@@ -153,7 +158,8 @@ class TeamsStream:
                 self._place, {**activity, "id": self.id, "entities": entities, "channelData": data}
             )
         except TeamsRejected as error:
-            if error.too_large or error.status not in (400, 403, 404, 405):
+            simpler = error.about_content and not _EXTRAS.isdisjoint(activity)
+            if error.too_large or simpler or error.status not in (400, 403, 404, 405):
                 raise
             self._handle_rejection(error)
             return False

@@ -14,6 +14,7 @@ from yarl import URL
 
 from adapters.shared.entra import Token
 from adapters.shared.http_responses import SMALL_BYTES, ReplyTooLarge, read_object, seconds
+from adapters.teams.activities.activity import as_object
 from adapters.teams.cloud import Cloud
 from bot.domain.adapter import require_lease
 from bot.domain.errors import ConfigError, PlatformUnavailable
@@ -60,6 +61,19 @@ class TeamsRejected(PlatformUnavailable):
         """Whether the message was rejected for its size."""
         large = "size" in self.words.lower() or "size" in self.code.lower()
         return self.status == 413 or (self.status in (400, 403) and large)
+
+    @property
+    def about_content(self) -> bool:
+        """Whether a simpler message may be accepted."""
+        return self.status == 400 and self.code not in GONE
+
+    @property
+    def deleted(self) -> bool:
+        """Whether a message to update may have been deleted, which Teams also tells as an unknown error with 403
+        (microsoft/BotFramework-Services#269).
+        """
+        unknown = self.status == 403 and self.code == "ServiceError" and self.words.lower() in ("", "unknown")
+        return unknown or (self.status == 404 and self.code not in GONE)
 
 
 class Connector:
@@ -169,12 +183,22 @@ class Connector:
                 answer = await _answer(response)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TeamsRejected(0, "", type(error).__name__) from error
-        problem = answer.get("error")
-        if status < 300 and not problem:
+        if status < 300 and not answer.get("error"):
             return answer
-        known = cast("Fields", problem) if isinstance(problem, dict) else {"message": str(problem or "")}
-        code, words = str(known.get("code", "")), str(known.get("message", ""))
+        code, words = _problem(answer)
         raise TeamsRejected(status, code, words, GONE_S if code in GONE else seconds(after))
+
+
+def _problem(answer: Fields) -> tuple[str, str]:
+    """The code and the text of an error. Some have no `error`, but a `subCode` in JSON inside their message (Teams,
+    "Proactive messages", on people who blocked the bot).
+    """
+    problem = answer.get("error") or answer
+    known = cast("Fields", problem) if isinstance(problem, dict) else {"message": problem}
+    told = known.get("message") or ""
+    inner = as_object(told)
+    words = inner.get("details") or inner.get("message") or told
+    return str(inner.get("subCode") or known.get("code") or ""), str(words)
 
 
 async def _answer(response: aiohttp.ClientResponse) -> Fields:

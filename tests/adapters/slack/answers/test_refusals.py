@@ -142,17 +142,45 @@ async def test_a_private_reply_goes_on_where_it_stopped(room: FakeAdapter) -> No
 
 
 @pytest.mark.parametrize(
-    "code", ["missing_scope", "file_upload_size_restricted", "storage_limit_reached", "file_uploads_disabled"]
+    ("method", "code"),
+    [
+        *[
+            ("files.getUploadURLExternal", code)
+            for code in (
+                *("missing_scope", "file_upload_size_restricted", "storage_limit_reached"),
+                "file_uploads_disabled",
+            )
+        ],
+        *[
+            ("files.completeUploadExternal", code)
+            for code in ("channel_not_found", "not_in_channel", "posting_to_channel_denied")
+        ],
+    ],
 )
-async def test_a_refused_image_is_named_below(room: FakeAdapter, code: str) -> None:
+async def test_a_refused_image_is_named_below(room: FakeAdapter, method: str, code: str) -> None:
     """Field fault 50: the text arrives, and says that the image is missing."""
-    room.slack.refusal = lambda method, args: code if method == "files.getUploadURLExternal" else None
+    room.slack.refusal = lambda called, args: code if called == method else None
     received = await room.asked()
     reply = Reply(text="Here.", images=(Image(mime="image/png", data=b"picture", alt="A bicycle"),))
     await room.adapter.close(await room.open(received), reply)
     (shown,) = room.shown(received)
     assert shown.startswith("Here.")
     assert code in shown
+
+
+@pytest.mark.parametrize("code", ["msg_too_long", "streaming_mode_mismatch", "message_not_owned_by_app"])
+async def test_a_stream_whose_end_is_refused_is_edited(room: FakeAdapter, code: str) -> None:
+    """Field fault 50: the last words of a stream are refused, for example because all of it is too long."""
+    refused = {"chat.appendStream", "chat.stopStream"}
+    received = await room.asked()
+    post = await room.open(received)
+    await room.adapter.update(post, "Because")
+    await room.slack.until(lambda: room.slack.calls["chat.startStream"] > 0)
+    room.slack.refusal = lambda method, args: code if method in refused and "markdown_text" in args else None
+    await room.adapter.close(post, ANSWER)
+    (shown,) = room.shown(received)
+    assert shown.replace("*", "").startswith("Because it is so.")
+    assert direct(room) == []
 
 
 async def test_an_image_that_fails_holds_nothing_up(

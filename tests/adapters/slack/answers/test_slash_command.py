@@ -1,6 +1,8 @@
 """Slash commands: acknowledged at once, answered for the asker only, never lost."""
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from adapters.slack.api import files
 from bot.domain.errors import PlatformUnavailable
@@ -55,6 +57,26 @@ async def test_an_expired_response_url_falls_back_to_ephemeral(room: FakeAdapter
     await room.adapter.close(
         PostedMessage(id=post.id + "x", data=post.data | address), Reply(text="Because.")
     )
+    assert ephemerals(room) == ["Because."]
+    assert room.slack.calls["chat.postEphemeral"] == 1
+
+
+@pytest.mark.parametrize(
+    "told", [{"ok": False, "error": "expired_url"}, {"ok": False, "error": "invalid_blocks"}]
+)
+async def test_a_refusal_with_status_200_is_a_refusal(room: FakeAdapter, told: dict[str, object]) -> None:
+    """Field fault 50: a response_url tells some refusals in its body only, and the answer was lost."""
+
+    async def refused(request: web.Request) -> web.Response:
+        return web.json_response(told)
+
+    app = web.Application()
+    app.add_routes([web.post("/used", refused)])
+    async with TestServer(app) as server:
+        received = await typed(room, "/image", "why?")
+        post = await room.open(received)
+        there = post.data | {"response_url": str(server.make_url("/used"))}
+        await room.adapter.close(PostedMessage(id=post.id + "x", data=there), Reply(text="Because."))
     assert ephemerals(room) == ["Because."]
     assert room.slack.calls["chat.postEphemeral"] == 1
 
