@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Any, NamedTuple, TypeVar
 
 from adapters.teams.activities.activity import HTML, Activity, File, as_object
@@ -79,19 +80,16 @@ def read_content(activity: Activity) -> ActivityContent:
 def without_mentions(activity: Activity) -> tuple[str, bool]:
     """The text without mentions of the bot, with others as names; and whether the bot was mentioned.
 
-    Only the exact texts of mention entities are replaced, each once and in order.
+    Only the texts of mention entities are replaced, each once and in order.
     """
     text, at, addressed = (activity.text or "").replace("\xa0", " ").replace("&nbsp;", " "), 0, False
     for entity in _mentions(activity):
-        mentioned, mention = as_object(entity.get("mentioned")), entity.get("text")
-        if not mention and (found := _tag(text, at, str(mentioned.get("name") or ""))):
-            mention = found[0]
+        mentioned = as_object(entity.get("mentioned"))
         own = mentioned.get("id") == activity.recipient.id
         addressed = addressed or own
-        begin = text.find(mention, at) if isinstance(mention, str) and mention else -1
+        begin, end = _place(text, at, entity.get("text"), str(mentioned.get("name") or ""))
         if begin < 0:
             continue
-        end = begin + len(str(mention))
         name = "" if own else str(mentioned.get("name") or "")
         if own and text[end : end + 1] == " " and (begin == 0 or text[begin - 1].isspace()):
             end += 1
@@ -99,9 +97,17 @@ def without_mentions(activity: Activity) -> tuple[str, bool]:
     return _QUOTED.sub("", text).strip(), addressed
 
 
-def _tag(text: str, at: int, name: str) -> re.Match[str] | None:
-    """The next tag that mentions somebody with this name, for an entity that does not tell its text."""
-    return re.compile(rf"<at(?: [^<>]{{0,100}})?>{re.escape(name)}</at>").search(text, at) if name else None
+def _place(text: str, at: int, mention: object, name: str) -> tuple[int, int]:
+    """Where the next mention begins and ends in a text; -1 if it is not there.
+
+    Teams leaves out the text of entities whose name has a `&` (microsoft/BotFramework-Services#204).
+    """
+    if isinstance(mention, str) and mention and (begin := text.find(mention, at)) >= 0:
+        return begin, begin + len(mention)
+    for shown in (name, escape(name, quote=False)) if name else ():
+        if found := re.compile(rf"<at(?: [^<>]{{0,100}})?>{re.escape(shown)}</at>", re.I).search(text, at):
+            return found.span()
+    return -1, -1
 
 
 def _mentions(activity: Activity) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from bot.domain.events import Attachment
 
 FILE_LIMIT_BYTES = 20 * 1024 * 1024
 _METADATA_BYTES = 64 * 1024
+_SHARED = re.compile(r"/:[a-z]:/")
+"""In the path of a link for people, in place of a link to the content."""
 _ID = re.compile(r"[\w-]{1,64}")
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 
@@ -40,10 +42,18 @@ async def fetch(
         data = await _download(session, connector, cloud, content)
     is_page = data[:64].lstrip().lower().startswith((b"<!doctype html", b"<html"))
     if is_page and not attachment.mime.startswith("text/"):
-        raise NotAllowed(
-            f"I can't open {attachment.name} because Teams returned a sign-in page. Please attach it again."
-        )
+        raise _closed(attachment, "Teams returned a sign-in page")
     return data
+
+
+def _closed(attachment: Attachment, why: str) -> NotAllowed:
+    """The error for a link that can't be opened. Teams on phones gives links that need a sign-in; attaching the file
+    there again makes another one (OfficeDev/Microsoft-Teams-Samples#1314).
+    """
+    again = "Please attach it again."
+    if _SHARED.search(attachment.data.get("url", "")):
+        why, again = "its link needs a sign-in", "Please attach it from Teams on a computer."
+    return NotAllowed(f"I can't open {attachment.name} because {why}. {again}")
 
 
 def _view(url: str, data: bytes) -> str:
@@ -73,9 +83,7 @@ async def _download(
             if response.status == 429 or response.status >= 500:
                 raise PlatformUnavailable(f"A download from Teams returned status {response.status}")
             if response.status != 200:
-                raise NotAllowed(
-                    f"I can't open {attachment.name} because its link has expired. Please attach it again."
-                )
+                raise _closed(attachment, "its link has expired")
             data = await read_body(response, FILE_LIMIT_BYTES)
     except ReplyTooLarge:
         limit_mb = FILE_LIMIT_BYTES >> 20

@@ -110,6 +110,40 @@ def test_a_mention_in_the_html_is_not_text() -> None:
     assert (message.text, message.addressed) == ("ask Adele\n- HR Bot", True)
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        ("<at>R&D Bot</at> why?", "R&D Bot", "why?"),
+        ("<at>R&amp;D Bot</at>&nbsp;help", "R&D Bot", "help"),
+        ('<at id="0">R&D Bot</at> ask <at>Ann (R&D)</at>', "R&D Bot", "ask Ann (R&D)"),
+        ("<at>R&D Bot</at> is <at>this</at> a tag?", "R&D Bot", "is <at>this</at> a tag?"),
+        ("why, R&D Bot?", "R&D Bot", "why, R&D Bot?"),
+    ],
+)
+def test_a_mention_without_its_text_is_found(text: str, name: str, said: str) -> None:
+    """Field fault 76: Teams leaves out the text of a mention whose name has a `&`, and its tag reached the model."""
+    entities = [
+        {"type": "mention", "mentioned": {"id": BOT, "name": name}},
+        {"type": "mention", "mentioned": {"id": "29:ann", "name": "Ann (R&D)"}},
+    ]
+    group = {"id": "19:x@thread.v2", "conversationType": "groupChat"}
+    message = received(text, entities=entities, recipient={"id": BOT, "name": name}, conversation=group)
+    assert (message.text, message.addressed) == (said, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("is <data> a tag?", ""),
+        ("is <data> a tag?", "<div><div>is &lt;data&gt; a tag?</div>\n</div>"),
+        ("is  a tag?", "<div>is &lt;data&gt; a tag?</div>"),
+    ],
+)
+def test_words_between_angle_brackets_stay(text: str, html: str) -> None:
+    """Field fault 76: Teams leaves them out of the text in some chats, and has them in the HTML."""
+    assert received(text, html=html).text == "is <data> a tag?"
+
+
 # ------------------------------------------------------------------ what can't be read is named
 
 

@@ -54,6 +54,16 @@ async def test_a_file_is_fetched_without_the_bots_token(rig: Rig) -> None:
         await rig.adapter.fetch(attached(rig, "inline.pdf", b"%PDF", "application/pdf", "file"))
 
 
+@pytest.mark.parametrize("path", ["files/EYppPe?of=/:i:/g/personal", ":i:/g/personal/alice/EYppPe"])
+async def test_a_link_for_people_is_explained(rig: Rig, path: str) -> None:
+    """Field fault 76: phones give a link that needs a sign-in; attaching the file there again was the advice."""
+    rig.teams.files["EYppPe"] = (b"<!DOCTYPE html><title>Sign in</title>", "text/html")
+    data = {"kind": "file", "url": rig.teams.service_url + path}
+    photo = Attachment(id="1", name="photo.png", mime="image/png", data=data)
+    with pytest.raises(NotAllowed, match="from Teams on a computer"):
+        await rig.adapter.fetch(photo)
+
+
 @pytest.mark.parametrize(
     "url",
     [
