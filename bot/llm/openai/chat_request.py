@@ -41,14 +41,19 @@ OPTIONAL = frozenset(
     }
 )
 
+_ID_CHARACTERS = 40
+"""OpenAI refuses longer ids of tool calls ("string too long", microsoft/autogen#6377)."""
+
 
 def chat_body(prompt: Prompt, deployment: Deployment, refused: Collection[str]) -> dict[str, Any]:
     """The body of a streaming request, without parameters that this deployment has refused."""
     asked = prompt.parameters
     limits = [most for most in (asked.max_output_tokens, output_limit(refused)) if most]
+    most = _ID_CHARACTERS if _is_openai(deployment) else None
+    messages = [wired for message in prompt.messages for wired in _message(message, most)]
     body: dict[str, Any] = {
         "model": deployment.name,
-        "messages": _roles([wired for message in prompt.messages for wired in _message(message)], refused),
+        "messages": _roles(messages, refused),
         "stream": True,
         "stream_options": {"include_usage": True},
         # the newer name is only used for models that refuse the older one, which all servers know
@@ -65,18 +70,23 @@ def chat_body(prompt: Prompt, deployment: Deployment, refused: Collection[str]) 
         "verbosity": asked.verbosity,
         "prompt_cache_key": cache_key(prompt.sticky, deployment),
     }
-    tools = [tool for tool in prompt.tools if f"{TOOL}{tool.name}" not in refused]
-    if tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description, "parameters": tool.schema},
-            }
-            for tool in tools
-        ]
+    if tools := _tools(prompt, refused):
+        body["tools"] = tools
         if EFFORT_NONE in refused:
             body["reasoning_effort"] = "none"
     return without(body, refused)
+
+
+def _tools(prompt: Prompt, refused: Collection[str]) -> list[dict[str, Any]]:
+    """The tools, without those whose definition was refused."""
+    return [
+        {
+            "type": "function",
+            "function": {"name": tool.name, "description": tool.description, "parameters": tool.schema},
+        }
+        for tool in prompt.tools
+        if f"{TOOL}{tool.name}" not in refused
+    ]
 
 
 def _roles(messages: list[dict[str, Any]], refused: Collection[str]) -> list[dict[str, Any]]:
@@ -103,10 +113,13 @@ def cache_key(sticky: str, deployment: Deployment) -> str | None:
     Only for providers that document it (https://learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching),
     because other servers may refuse unknown parameters.
     """
-    documented = is_azure(deployment.endpoint) or host_of(deployment.endpoint) == "api.openai.com"
-    if not sticky or deployment.wire != "v1" or not documented:
+    if not sticky or deployment.wire != "v1" or not _is_openai(deployment):
         return None
     return hashlib.blake2b(sticky.encode(), digest_size=16).hexdigest()
+
+
+def _is_openai(deployment: Deployment) -> bool:
+    return is_azure(deployment.endpoint) or host_of(deployment.endpoint) == "api.openai.com"
 
 
 def without(body: dict[str, Any], refused: Collection[str]) -> dict[str, Any]:
@@ -119,11 +132,11 @@ def data_url(image: Image) -> str:
     return f"data:{image.mime};base64,{base64.b64encode(image.data).decode()}"
 
 
-def _message(message: Message) -> Iterator[dict[str, Any]]:
-    """One message in the service's format; each tool result is a message of its own."""
+def _message(message: Message, most: int | None) -> Iterator[dict[str, Any]]:
+    """One message in the service's format; each tool result is a message of its own. `most` limits the ids of calls."""
     results = [part for part in message.parts if isinstance(part, ToolResult)]
     for result in results:
-        yield {"role": "tool", "tool_call_id": result.id, "content": result.text}
+        yield {"role": "tool", "tool_call_id": _id(result.id, most), "content": result.text}
     rest = [part for part in message.parts if not isinstance(part, ToolResult)]
     if not rest:
         return
@@ -132,13 +145,20 @@ def _message(message: Message) -> Iterator[dict[str, Any]]:
     if calls:
         wired["tool_calls"] = [
             {
-                "id": call.id,
+                "id": _id(call.id, most),
                 "type": "function",
                 "function": {"name": call.name, "arguments": _arguments(call)},
             }
             for call in calls
         ]
     yield wired
+
+
+def _id(id: str, most: int | None) -> str:
+    """The id of a call; a digest of one that is too long, which another provider made."""
+    if most is None or len(id) <= most:
+        return id
+    return f"call_{hashlib.blake2b(id.encode(errors='replace'), digest_size=16).hexdigest()}"
 
 
 def _arguments(call: ToolCall) -> str:

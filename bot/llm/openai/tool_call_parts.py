@@ -9,7 +9,9 @@ from bot.domain.turns import MAX_TOOL_CALLS, Delta
 from bot.llm.openai.event_parser import is_json
 from bot.llm.openai.loose_json import skipped
 
-_NAME_CHARACTERS = 256  # of a tool or a call; services allow 64
+_NAME_CHARACTERS = 256  # of a tool; services allow 64
+# LiteLLM puts the signature of Gemini's reasoning into the id, and needs it back as it was (BerriAI/litellm#16895).
+_ID_CHARACTERS = 8192
 
 
 class CallFragment(msgspec.Struct):
@@ -59,7 +61,7 @@ class ToolCallParts:
     def gather(self, fragments: list[CallFragment]) -> None:
         """Add the fragments of one chunk."""
         for place, fragment in enumerate(fragments):
-            fragment.id, fragment.name = fragment.id[:_NAME_CHARACTERS], fragment.name[:_NAME_CHARACTERS]
+            fragment.id, fragment.name = fragment.id[:_ID_CHARACTERS], fragment.name[:_NAME_CHARACTERS]
             held = self._continued(fragment, place, len(fragments))
             if held is None:
                 held = self._begin(fragment)

@@ -83,6 +83,25 @@ def test_invalid_arguments_are_not_sent_back(azure: AzureSimulator, written: str
     assert wired["function"] == {"name": "draw", "arguments": sent}
 
 
+def test_ids_of_other_providers_are_shortened(azure: AzureSimulator) -> None:
+    """Field fault 62: the next round of tools may go to another deployment, and OpenAI refuses long ids."""
+    ids = [f"call_1__thought__{'Q' * 900}{end}" for end in "ab"]
+    calls = Message(role="assistant", parts=tuple(ToolCall(id=id, name="look", arguments="{}") for id in ids))
+    results = Message(role="tool", parts=tuple(ToolResult(id=id, text="ok") for id in ids))
+    prompt = Prompt(template="t", messages=(say("user", "Look"), calls, results), capability="chat")
+    here = deployment(azure, classic=False)
+    for endpoint, kept in (
+        ("http://127.0.0.1:4000/v1", True),
+        ("https://acme.openai.azure.com/openai/v1/", False),
+    ):
+        messages = chat_body(prompt, replace(here, endpoint=endpoint), ())["messages"]
+        sent = [call["id"] for call in messages[1]["tool_calls"]]
+        assert [message["tool_call_id"] for message in messages[2:]] == sent
+        assert len(set(sent)) == 2
+        assert (sent == ids) is kept
+        assert kept or max(map(len, sent)) <= 40
+
+
 def test_the_cache_key_of_a_conversation_is_anonymous(azure: AzureSimulator) -> None:
     here = deployment(azure, classic=False)
     on_azure = replace(here, endpoint="https://acme.openai.azure.com/openai/v1/")
