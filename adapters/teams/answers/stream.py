@@ -83,6 +83,7 @@ class TeamsStream:
         self._throttle = EditThrottle(self._show, pace_s)
         self._ending = asyncio.Event()
         self._over = False
+        self._refused = False  # an update; the final message ends the stream all the same
         self._sequence = 0
         self._growth = GrowingText()
         self._shown = shown
@@ -162,6 +163,7 @@ class TeamsStream:
             if error.too_large or simpler or error.status not in (400, 403, 404, 405):
                 raise
             self._handle_rejection(error)
+            self._over = self._over or error.status == 400
             return False
         self._over = True
         return True
@@ -170,7 +172,7 @@ class TeamsStream:
         before = self._shown or ""
         shown = await aside(len(text), self._growth.shown, text)
         grown = shown.startswith(before) and shown != before
-        if self.stopped or not grown or utf16(shown) > TEXT_LIMIT:
+        if self.stopped or self._refused or not grown or utf16(shown) > TEXT_LIMIT:
             return
         if not await self._wait_for_turn(self._ending):
             return
@@ -231,7 +233,9 @@ class TeamsStream:
             self.stopped = True
         elif "previously streamed" in words or error.code == "ContentStreamSequenceOrderPreConditionFailed":
             pass  # the final message corrects it
-        elif error.status in (400, 403, 404, 405, 413):
+        elif error.too_large or error.status == 400:
+            self._refused = True
+        elif error.status in (403, 404, 405):
             self._over = True
         elif error.status == 429:
             pause_s = min(error.retry_after_s or 2 * self._pace_s, MAX_PAUSE_S)

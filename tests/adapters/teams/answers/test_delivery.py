@@ -111,6 +111,23 @@ async def test_a_refused_stream_is_simplified_too(rig: Rig, times: int) -> None:
     assert ("Teams didn't accept the image" in shown.text) is (times == 2)
 
 
+@pytest.mark.parametrize(
+    ("status", "code"), [(413, "MessageSizeTooBig"), (400, "BadSyntax"), (403, "MessageSizeTooBig")]
+)
+async def test_a_refused_update_leaves_no_open_stream(rig: Rig, status: int, code: str) -> None:
+    """Field fault 74: after a refused update the answer was to be edited, but the stream was still open."""
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
+    await rig.adapter.update(post, "Once upon a time there was ")
+    await rig.teams.until(lambda: rig.teams.answers("a:alice")[0].state == "streaming")
+    rig.teams.faults.append(Fault(status=status, on="stream", code=code))
+    await rig.adapter.update(post, "Once upon a time there was a king who ")
+    await rig.teams.until(lambda: not rig.teams.faults)
+    await rig.adapter.close(post, Reply(text="Once upon a time there was a king who lived.", generated=True))
+    (shown,) = rig.teams.answers("a:alice")
+    assert (shown.text, shown.state) == ("Once upon a time there was a king who lived.", "whole")
+
+
 async def test_a_message_that_stays_refused_is_given_up(rig: Rig) -> None:
     """Field fault 50: after the simplest form there is nothing left to try."""
     received = await rig.asked("19:a@thread.v2", mention=True)
