@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from bot.domain.errors import LeaseLost, StateUnavailable
 from bot.storage.queue.inbox import Claim, Inbox
-from bot.storage.redis import keys
+from bot.storage.redis import keys, tasks
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +76,9 @@ class Poller:
             self._wake.set()
             self._free.release()
             await asyncio.wait([claiming])
-            for task in watching:
-                task.cancel()
             for timer in self._timers.values():
                 timer.cancel()
-            await asyncio.wait(watching)
+            await asyncio.gather(*map(tasks.end, watching))
         for task in (claiming, *watching):  # end the process rather than keep one that claims nothing
             if not task.cancelled():
                 task.result()

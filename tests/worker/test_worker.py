@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -356,6 +357,23 @@ async def test_no_unexpected_error_ends_the_claiming(
     (turn,) = await harness.answer(received())
     assert turn.outcome == "answered"
     assert not errors["claim"]
+
+
+async def test_a_worker_ends_though_a_cancellation_is_lost(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Python 3.11 timeouts inside the Redis client can swallow one (python/cpython#86296)."""
+
+    async def listening(_: Inbox) -> AsyncGenerator[str]:
+        yield ""
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Inbox, "wakeups", listening)
+    async with asyncio.timeout(PATIENCE_S):
+        (turn,) = await harness.answer(received())
+    assert turn.outcome == "answered"
 
 
 async def test_a_configuration_error_is_not_retried(harness: Harness) -> None:

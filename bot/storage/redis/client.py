@@ -22,7 +22,7 @@ from redis.exceptions import (
 
 from bot.domain.errors import StateUnavailable
 from bot.domain.turns import CheckResult
-from bot.storage.redis import urls
+from bot.storage.redis import tasks, urls
 
 Key: TypeAlias = str | bytes
 Argument: TypeAlias = str | bytes | int | float
@@ -207,7 +207,10 @@ class Redis:
     async def wait(self, *command: Argument) -> Any:
         """Run one command that may block for seconds. Raises StateUnavailable."""
         with mapped():
-            return await self._waiting.execute_command(*command)
+            answer = await self._waiting.execute_command(*command)
+        if tasks.cancelled():  # the driver's timeout can lose that
+            raise asyncio.CancelledError
+        return answer
 
     async def many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Run commands in one round trip (one per node of a cluster). Raises StateUnavailable."""
@@ -237,6 +240,8 @@ class Redis:
                     message: dict[str, Any] | None = await listener.get_message(timeout=_PING_S)
                     if message is None and not tested:
                         await listener.ping()
+                if tasks.cancelled():  # the driver's timeout can lose that
+                    raise asyncio.CancelledError
                 if message is None and tested:
                     raise StateUnavailable("Redis is unavailable: it does not answer a subscription")
                 tested = message is None
