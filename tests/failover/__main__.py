@@ -20,6 +20,8 @@ KINDS: list[tuple[str, Callable[[Path], AbstractContextManager[System]], Deed]] 
     ("cluster", by_cluster, "paused"),
     ("sentinels", by_sentinels, "killed"),
     ("cluster", by_cluster, "killed"),
+    ("sentinels", by_sentinels, "gone"),
+    ("cluster", by_cluster, "gone"),
 ]
 
 

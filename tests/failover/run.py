@@ -18,7 +18,8 @@ from tests.support.acts import received
 from tests.support.patience import PATIENCE_S
 from tests.support.servers import Server
 
-Deed = Literal["killed", "paused"]
+Deed = Literal["killed", "paused", "gone"]
+"""`gone` is a master that was killed and never comes back."""
 
 CONVERSATIONS, SENDERS = 60, 8
 _PAUSE_S = 0.01
@@ -84,15 +85,15 @@ class Run:
 
     async def _fail_over(self, deed: Deed) -> None:
         former = self._system.master(self._random)
-        if deed == "killed":
-            former.stop(kill=True)
-        else:
+        if deed == "paused":
             pause(former)
+        else:
+            former.stop(kill=True)
         await self._replaced(former)
         await asyncio.sleep(self._random.random())
         if deed == "killed":
             former.start()
-        else:
+        elif deed == "paused":
             resume(former)
 
     async def _replaced(self, former: Server) -> None:

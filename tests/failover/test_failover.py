@@ -33,7 +33,7 @@ async def test_a_failover_of_sentinels_loses_nothing(tmp_path: Path, deed: Deed)
     assert outcome.streamed, "streams end with the master that they came from"
 
 
-@pytest.mark.parametrize("deed", ["killed", "paused"])
+@pytest.mark.parametrize("deed", ["killed", "paused", "gone"])
 async def test_a_failover_of_a_cluster_ends_nothing(tmp_path: Path, deed: Deed) -> None:
     """Field fault 126: errors of the client during a failover do not end a worker."""
     with by_cluster(tmp_path) as system:

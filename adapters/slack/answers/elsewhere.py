@@ -49,6 +49,9 @@ class Elsewhere:
             parts = blocks.parts(f"_{note}_\n\n{text}")
             for _, text in self._sent.rest("direct", reply_digest(reply), parts):
                 channel = await self._direct(text)
+            if reply.images and not channel:  # the text arrived in an earlier attempt
+                opened = await self._api.call("conversations.open", {"users": self._asker})
+                channel = string(part(opened, "channel").get("id"))
         except SlackRejected as error:
             more = f" A direct message to the asker ({self._asker}) failed, too: {error.code}."
             raise config_error(refusal, more) from error

@@ -15,7 +15,8 @@ _LATE_S = 2.0
 _MOST_TIMES = 500
 
 FASTER_S = 20.0
-"""In this time without a refusal, the rate grows by e: each turn shortens the interval by its share of it, ..."""
+"""In this time without a refusal, the rate grows by e: each turn shortens the interval by its share of it, ...
+The same as in bot/storage/usage/cooldowns.py, for the time when Redis is away."""
 _MOST_FASTER = 0.2
 """... but by no more than this."""
 

@@ -31,11 +31,10 @@ from bot.storage.queue.dead_letters import DeadLetter, read_event
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
-_ACCEPT, _STOP, _SUPERSEDE, _CLAIM, _HOLD = map(Script, ("accept", "stop", "supersede", "claim", "hold"))
-_RELEASE, _FORGIVE, _COMMIT, _DUE = map(Script, ("release", "forgive", "commit", "due"))
-_GENERATED = Script("generated")
+_ACCEPT, _STOP, _SUPERSEDE, _CLAIM = map(Script, ("accept", "stop", "supersede", "claim"))
+_HOLD, _RELEASE = Script("hold", "post"), Script("release", "post")
+_FORGIVE, _GENERATED, _COMMIT, _DUE = map(Script, ("forgive", "generated", "commit", "due"))
 _post = msgspec.json.Decoder(PostedMessage)
-_event = msgspec.json.Decoder(Event)
 _json = msgspec.json.Encoder()
 
 
@@ -172,10 +171,7 @@ class Inbox:
     async def _stays(self, edited: MessageEdited) -> bool:
         """Whether an edit leaves the oldest event, the only one that may be being answered, as it is."""
         oldest = await self._redis.call("LINDEX", keys.of("inbox", edited.address.conversation), 0)
-        try:
-            event = _event.decode(oldest or b"")
-        except msgspec.DecodeError:  # none, or of another version
-            return False
+        event = read_event(oldest or b"")
         return isinstance(event, MessageReceived) and event.id == edited.target and not edited.changes(event)
 
     async def claim(self, shard: int) -> Claim | int:

@@ -53,10 +53,15 @@ def literal(text: str) -> str:
 
 
 class Script:
-    """A Lua script of bot/storage/scripts, called by digest, and sent again if the server does not know it."""
+    """A Lua script of bot/storage/scripts, called by digest, and sent again if the server does not know it.
 
-    def __init__(self, name: str) -> None:
-        self.body = files("bot.storage").joinpath("scripts", f"{name}.lua").read_text("utf-8")
+    `beginning` is a script with functions that it uses.
+    """
+
+    def __init__(self, name: str, beginning: str = "") -> None:
+        folder = files("bot.storage").joinpath("scripts")
+        names = filter(None, (beginning, name))
+        self.body = "".join(folder.joinpath(f"{one}.lua").read_text("utf-8") for one in names)
         self.digest = sha1(self.body.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -139,7 +144,7 @@ class Redis:
                 raise answer
         if confirmed < self.replicas:
             await self._find_master()
-            words = f"{confirmed} replicas confirmed a write, {self.replicas} should (PARLEY_REDIS_REPLICAS)"
+            words = f"confirmed by {confirmed} of {self.replicas} replicas (PARLEY_REDIS_REPLICAS)"
             raise StateUnavailable(f"Redis does not keep writes safely: {words}")
         return result
 
@@ -150,7 +155,11 @@ class Redis:
         for last in (False, True):
             node: Any = self._client.get_node_from_key(key)
             sent = [PipelineCommand(number, *command) for number, command in enumerate(commands)]
-            await node.execute_pipeline(sent)
+            try:
+                await node.execute_pipeline(sent)
+            except (RedisError, OSError):  # the node may be gone for good
+                await self._client.execute_command("EXISTS", key)
+                raise
             if last or not isinstance(sent[0].result, MovedError | AskError):
                 break
             await self._client.execute_command("EXISTS", key)  # follows the key, and remembers where it is
@@ -348,12 +357,11 @@ def _failover_risks(info: dict[str, Any], replicas: int) -> Iterator[str]:
     connected = int(info.get("connected_slaves") or 0)
     if replicas > connected:
         yield (
-            f"PARLEY_REDIS_REPLICAS is {replicas}, but {connected} replicas are connected: no message can be accepted. "
-            "Connect more replicas, or lower the setting."
+            f"PARLEY_REDIS_REPLICAS is {replicas}, but the number of connected replicas is {connected}: no message can "
+            "be accepted. Connect more replicas, or lower the setting."
         )
-    elif (
-        connected and not replicas and "min_slaves_good_slaves" not in info
-    ):  # is only there with the setting
+    # With min-replicas-to-write, INFO has this field.
+    elif connected and not replicas and "min_slaves_good_slaves" not in info:
         yield (
             "There are replicas, but writes do not wait for them: a failover can lose acknowledged messages. Set "
             "PARLEY_REDIS_REPLICAS to 1."

@@ -9,15 +9,7 @@ end
 local time = redis.call('TIME')
 redis.call('ZADD', KEYS[2], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[2])
 if ARGV[4] ~= '' then
-  local post = ARGV[4]
-  if redis.call('HEXISTS', KEYS[1], 'withdrawn') == 1 then -- the asker's data was deleted, and with it what was streamed
-    local ok, found = pcall(cjson.decode, post)
-    if ok and type(found.data) == 'table' then
-      found.data.streamed = nil
-      post = cjson.encode(found)
-    end
-  end
-  redis.call('HSET', KEYS[1], 'post', post)
+  redis.call('HSET', KEYS[1], 'post', kept(KEYS[1], ARGV[4]))
 end
 if ARGV[5] ~= '' then
   redis.call('HSET', KEYS[1], 'open', ARGV[5])

@@ -14,15 +14,7 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if ARGV[8] ~= '' then
-  local post = ARGV[8]
-  if redis.call('HEXISTS', KEYS[1], 'withdrawn') == 1 then -- the asker's data was deleted, and with it what was streamed
-    local ok, found = pcall(cjson.decode, post)
-    if ok and type(found.data) == 'table' then
-      found.data.streamed = nil
-      post = cjson.encode(found)
-    end
-  end
-  redis.call('HSET', KEYS[1], 'post', post)
+  redis.call('HSET', KEYS[1], 'post', kept(KEYS[1], ARGV[8]))
 end
 if ARGV[9] == '1' then
   redis.call('HINCRBY', KEYS[1], 'failures', 1)

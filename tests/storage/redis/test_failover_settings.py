@@ -49,7 +49,7 @@ async def test_what_no_replica_has_is_not_acknowledged(pair: tuple[Server, Serve
     async with connected(master, replicas=1) as redis:
         assert await inbox_of(redis).accept(received(event="a")) == "accepted"
         pause(replica)
-        with pytest.raises(StateUnavailable, match="0 replicas confirmed a write, 1 should"):
+        with pytest.raises(StateUnavailable, match="confirmed by 0 of 1 replicas"):
             await inbox_of(redis).accept(received(event="b"))
         resume(replica)
         servers.until(lambda: master.ask("WAIT", 1, 100) == 1, "the replica")
@@ -65,7 +65,7 @@ async def test_the_check_knows_about_replicas(pair: tuple[Server, Server]) -> No
             words[replicas] = " ".join(risk.words for risk in await redis.risks())
     assert "Set PARLEY_REDIS_REPLICAS to 1" in words[0]
     assert words[1] == ""
-    assert "PARLEY_REDIS_REPLICAS is 2, but 1 replicas are connected" in words[2]
+    assert "PARLEY_REDIS_REPLICAS is 2, but the number of connected replicas is 1" in words[2]
 
 
 async def test_min_replicas_need_no_warning(pair: tuple[Server, Server]) -> None:

@@ -19,8 +19,9 @@ LIMIT = 8
 SHARED = ("due", "ZADD + ZREMRANGEBYSCORE", "HDEL")
 """The sweep, and what takes settled charges off what is owed (`Charges.tidy`)."""
 SCRIPTS = {
-    Script(name).digest.encode(): name
+    script.digest.encode(): name
     for name in ("accept", "claim", "hold", "admit", "generated", "commit", "settle", "release", "due")
+    for script in (Script(name), Script(name, "post"))
 }
 
 

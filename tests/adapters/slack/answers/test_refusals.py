@@ -272,6 +272,26 @@ async def test_a_failed_image_repeats_no_direct_message(
     assert note == files.NO_UPLOAD
 
 
+async def test_an_image_follows_a_text_that_was_sent(
+    room: FakeAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 51: the process ended between the direct message and its image, which was paid for."""
+    room.slack.refusal = lambda method, args: in_channel("is_archived", method, args)
+    received = await room.asked()
+    reply = Reply(text="Here.", images=(Image(mime="image/png", data=b"picture", alt="A bicycle"),))
+
+    async def ended(*_: object) -> str:
+        raise PlatformUnavailable("the process ended")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files.ImageUploads, "show_or_explain", ended)
+        with pytest.raises(PlatformUnavailable) as raised:
+            await room.adapter.close(await room.open(received), reply)
+    await room.adapter.close(await room.open(received, raised.value.post, retry=True), reply)
+    messages = [m for (channel, _), m in room.slack.workspace.messages.items() if channel == "D0ALICE"]
+    assert [bool(message.get("files")) for message in messages] == [False, True]
+
+
 async def test_a_direct_message_goes_on_where_it_stopped(
     room: FakeAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
