@@ -1,6 +1,6 @@
 """The updates of a running answer, as a stream that any web process can follow from any point."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from bot.storage.redis import keys
@@ -24,12 +24,12 @@ class EventStream:
             ]
         )
 
-    async def follow(self, channel: str, after: str) -> AsyncIterator[tuple[str, bytes]]:
+    async def follow(self, channel: str, after: str) -> AsyncGenerator[tuple[str, bytes]]:
         """An endless stream of frames after this id, as (id, frame); an empty `after` starts with the oldest."""
         name, last = keys.of("feed", channel), after or "0"
         while True:
             answer: list[Any] | None = await self._redis.wait(
-                "XREAD", "BLOCK", int(BLOCK_S * 1000), "STREAMS", name, last
+                name, "XREAD", "BLOCK", int(BLOCK_S * 1000), "STREAMS", name, last
             )
             for _, entries in answer or ():
                 for entry, fields in entries:

@@ -134,7 +134,7 @@ class Redis:
         """Run a script, and WAIT for replicas on the same connection, because WAIT looks at the writes of its own."""
         wait = ("WAIT", self.replicas, _CONFIRM_MS)
         if isinstance(self._client, RedisCluster):
-            result, confirmed = await self._on_node(command, wait)
+            result, confirmed = await self._on_node(self._client, command[3], command, wait)
         else:
             pipe = self._client.pipeline(transaction=False)
             pipe.execute_command(*command).execute_command(*wait)
@@ -148,21 +148,25 @@ class Redis:
             raise StateUnavailable(f"Redis does not keep writes safely: {words}")
         return result
 
-    async def _on_node(self, *commands: Sequence[Argument]) -> list[Any]:
-        """The results, or errors, of commands on the node of the first one's key, in one round trip."""
-        await self._client.initialize()
-        key = commands[0][3]
+    async def _on_node(
+        self, cluster: RedisCluster, key: Argument, *commands: Sequence[Argument]
+    ) -> list[Any]:
+        """The results, or errors, of commands on the node of a key, in one round trip.
+
+        The driver would ask for the keys of some commands, and always the same node, also when that is gone.
+        """
+        await cluster.initialize()
         for last in (False, True):
-            node: Any = self._client.get_node_from_key(key)
             sent = [PipelineCommand(number, *command) for number, command in enumerate(commands)]
             try:
+                node: Any = cluster.get_node_from_key(cast(str, key))
                 await node.execute_pipeline(sent)
-            except (RedisError, OSError):  # the node may be gone for good
-                await self._client.execute_command("EXISTS", key)
+            except (RedisError, RedisClusterException, OSError):  # the node may be gone for good
+                await cluster.execute_command("EXISTS", key)
                 raise
             if last or not isinstance(sent[0].result, MovedError | AskError):
                 break
-            await self._client.execute_command("EXISTS", key)  # follows the key, and remembers where it is
+            await cluster.execute_command("EXISTS", key)  # follows the key, and remembers where it is
         return [one.result for one in sent]
 
     async def _find_master(self) -> None:
@@ -213,10 +217,15 @@ class Redis:
             async with self._free:
                 return await self._client.execute_command(*command)
 
-    async def wait(self, *command: Argument) -> Any:
-        """Run one command that may block for seconds. Raises StateUnavailable."""
+    async def wait(self, key: str, *command: Argument) -> Any:
+        """Run one command that may block for seconds, on the node of its key. Raises StateUnavailable."""
         with mapped():
-            answer = await self._waiting.execute_command(*command)
+            if isinstance(self._waiting, RedisCluster):
+                (answer,) = await self._on_node(self._waiting, key, command)
+                if isinstance(answer, Exception):
+                    raise answer
+            else:
+                answer = await self._waiting.execute_command(*command)
         if tasks.cancelled():  # the driver's timeout can lose that
             raise asyncio.CancelledError
         return answer

@@ -9,6 +9,7 @@ import pytest
 from redis.crc import key_slot
 
 from bot.domain.errors import StateUnavailable
+from bot.storage.live.event_stream import EventStream
 from bot.storage.queue.inbox import Claim, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
@@ -115,6 +116,35 @@ def listeners(node: Server) -> int:
     channel, count = cast("tuple[bytes, int]", answer)
     assert channel == keys.WAKEUPS.encode()
     return count
+
+
+@pytest.mark.parametrize("number", range(3))
+async def test_streams_do_not_need_any_particular_node(
+    redis: Redis, nodes: list[Server], number: int
+) -> None:
+    """The driver asks one node for the keys of XREAD, and never another when that is gone."""
+    stream, living = EventStream(redis), (number + 1) % len(nodes)
+    name = next(
+        name
+        for name in map("stream{}".format, range(1000))
+        if key_slot(keys.of("feed", name).encode()) * 3 // servers.SLOTS == living
+    )
+    await stream.publish(name, b"before")
+    async with aclosing(stream.follow(name, "")) as frames:
+        last, _ = await anext(frames)
+    with dead(nodes, number):
+        await stream.publish(name, b"meanwhile")
+        async with asyncio.timeout(PATIENCE_S):
+            assert await _next_frame(stream, name, last) == b"meanwhile"
+
+
+async def _next_frame(stream: EventStream, name: str, after: str) -> bytes:
+    """Follow until there is a frame, as pages do."""
+    while True:
+        async with aclosing(stream.follow(name, after)) as frames:
+            with suppress(StateUnavailable):
+                return (await anext(frames))[1]
+        await asyncio.sleep(0.05)
 
 
 async def test_other_nodes_work_while_one_is_missing(inbox: Inbox, nodes: list[Server]) -> None:
