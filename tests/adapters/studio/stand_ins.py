@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 
 from msgspec.structs import replace
@@ -31,7 +31,7 @@ class MemoryFeed(EventStream):
             self.frames[channel].append(frame)
             self._news.notify_all()
 
-    async def follow(self, channel: str, after: str) -> AsyncIterator[tuple[str, bytes]]:
+    async def follow(self, channel: str, after: str) -> AsyncGenerator[tuple[str, bytes]]:
         at = int(after or "0")
         while True:
             if self.away:

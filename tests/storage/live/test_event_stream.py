@@ -1,22 +1,18 @@
 """What a running answer shows can be followed by any process, from any point."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import cast
 
 from bot.storage.live.event_stream import EventStream
 from bot.storage.redis.client import Redis
 from tests.support.patience import PATIENCE_S
-
-Frames = AsyncGenerator[tuple[str, bytes]]
 
 
 async def test_frames_are_followed_from_the_oldest(redis: Redis) -> None:
     event_stream = EventStream(redis)
     await event_stream.publish("test:room", b"one")
     async with (
-        aclosing(cast(Frames, event_stream.follow("test:room", ""))) as frames,
+        aclosing(event_stream.follow("test:room", "")) as frames,
         asyncio.timeout(PATIENCE_S),
     ):
         assert (await anext(frames))[1] == b"one"
@@ -30,9 +26,9 @@ async def test_a_follower_goes_on_where_it_was(redis: Redis) -> None:
     event_stream = EventStream(redis)
     for frame in (b"one", b"two"):
         await event_stream.publish("test:room", frame)
-    async with aclosing(cast(Frames, event_stream.follow("test:room", ""))) as frames:
+    async with aclosing(event_stream.follow("test:room", "")) as frames:
         seen, _ = await anext(frames)
-    async with aclosing(cast(Frames, event_stream.follow("test:room", seen))) as frames:
+    async with aclosing(event_stream.follow("test:room", seen)) as frames:
         assert (await anext(frames))[1] == b"two"
 
 
@@ -42,5 +38,5 @@ async def test_only_the_newest_frames_are_kept(redis: Redis) -> None:
         await asyncio.gather(
             *(event_stream.publish("test:room", b"%d" % n) for n in range(start, start + 100))
         )
-    async with aclosing(cast(Frames, event_stream.follow("test:room", ""))) as frames:
+    async with aclosing(event_stream.follow("test:room", "")) as frames:
         assert int((await anext(frames))[1]) > 500
