@@ -5,6 +5,7 @@ import itertools
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic import SecretStr
@@ -31,30 +32,66 @@ _KEYS = {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}
 _PATIENT = Timeouts(connect_s=60, first_token_s=60, between_tokens_s=60)  # this is no test of speed
 
 
-class ObservedTurns(Cooldowns):
-    """The queue of one process, noting who has come to it, and telling when all have come."""
+_KEPT_S = 1.0
+"""A turn is kept for 2 s for whoever is late; see queue.lua."""
 
-    def __init__(self, redis: Redis, came: set[str], all_came: Callable[[set[str]], None]) -> None:
+
+@dataclass
+class QueueWatch:
+    """What is seen of a queue by all processes: who has come, who waits, and who had a turn before an earlier request.
+
+    `waiting` has, for each request that is not asking just now, its arrival and until when its turn is kept for it.
+    """
+
+    came: set[str] = field(default_factory=set[str])
+    went: list[str] = field(default_factory=list[str])
+    passed: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    waiting: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
+
+
+class ObservedTurns(Cooldowns):
+    """The queue of one process, watched; tells when somebody has come."""
+
+    def __init__(
+        self, redis: Redis, watch: QueueWatch, tell: Callable[[set[str]], None] | None = None
+    ) -> None:
         super().__init__(redis)
-        self._came = came
-        self._all_came = all_came
+        self._watch = watch
+        self._tell = tell
 
     async def wait_turn(
         self, deployment: str, request: tuple[str, float, str, bool], **more: Any
     ) -> tuple[float, str]:
         """As in Cooldowns."""
-        turn = await super().wait_turn(deployment, request, **more)
-        self._came.add(request[0])
-        self._all_came(self._came)
-        return turn
+        name, watch = request[0], self._watch
+        watch.waiting.pop(name, None)
+        waiting = dict(watch.waiting)
+        wait_s, arrived = await super().wait_turn(deployment, request, **more)
+        watch.came.add(name)
+        if self._tell is not None:
+            self._tell(watch.came)
+        if wait_s or not more["take"]:
+            watch.waiting[name] = float(arrived), time.monotonic() + wait_s + _KEPT_S
+            return wait_s, arrived
+        watch.went.append(name)
+        now = time.monotonic()
+        watch.passed += [
+            (name, other)
+            for other, (came, until) in waiting.items()
+            if other in watch.waiting and came < float(arrived) and now < until
+        ]
+        return wait_s, arrived
 
 
 class Outcome(NamedTuple):
-    """Who was answered, in the order in which the deployment accepted them; refusals; seconds in all."""
+    """Who was answered, in the order in which the deployment accepted them; refusals; seconds in all; who had a turn
+    before somebody that came earlier and was not late.
+    """
 
     accepted: list[int]
     refused: int
     seconds: float
+    passed: list[tuple[str, str]]
 
     @property
     def inversions(self) -> int:
@@ -86,28 +123,28 @@ async def crowd(
     azure.instead[says] = limited.answer
     began = time.monotonic()
     served = deployment(azure, name=says)
-    came: set[str] = set()
+    watch = QueueWatch()
     async with (
-        _process(served, redis_url, came, begin) as one,
-        _process(served, redis_url, came, begin) as other,
+        _process(served, redis_url, watch, begin) as one,
+        _process(served, redis_url, watch, begin) as other,
     ):
         tasks: list[asyncio.Task[None]] = []
         for number in range(people):
             tasks.append(asyncio.create_task(_ask((one, other)[number % 2], number)))
             await asyncio.sleep(ARRIVAL_S * scale / people)
         await asyncio.gather(*tasks)
-    return Outcome([*map(int, limited.answered)], limited.refused, time.monotonic() - began)
+    return Outcome([*map(int, limited.answered)], limited.refused, time.monotonic() - began, watch.passed)
 
 
 @asynccontextmanager
 async def _process(
-    served: Deployment, redis_url: str, came: set[str], all_came: Callable[[set[str]], None]
+    served: Deployment, redis_url: str, watch: QueueWatch, tell: Callable[[set[str]], None]
 ) -> AsyncGenerator[Gateway]:
     redis = Redis(redis_url, timeout_s=PATIENCE_S)
     config = DeploymentConfig(deployments=(served,))
     try:
         async with router.connect(
-            config, _KEYS, limits=_PATIENT, shared=ObservedTurns(redis, came, all_came)
+            config, _KEYS, limits=_PATIENT, shared=ObservedTurns(redis, watch, tell)
         ) as gateway:
             yield gateway
     finally:

@@ -1,8 +1,6 @@
 """Many people at once at a deployment that accepts few requests."""
 
-import time
 from collections.abc import AsyncGenerator
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -10,51 +8,18 @@ from pydantic import SecretStr
 from bot.domain.turns import Turn
 from bot.llm.catalog.deployments import DeploymentConfig
 from bot.llm.routing import attempts, rate_limits, router
-from bot.storage.redis.client import Redis
 from bot.storage.usage import cooldowns
-from bot.storage.usage.cooldowns import Cooldowns
 from tests.llm.conftest import deployment
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.limited import SAYS, Limited
 from tests.support.acts import received
+from tests.support.crowd import ObservedTurns, QueueWatch
 from tests.support.harness import Harness
 
 KEYS = {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}
 PEOPLE = 60
 WINDOW_S = 1.0
 """A deployment with 6 requests per 20 s, twenty times faster."""
-KEPT_S = 1.0
-"""A turn is kept for 2 s for whoever is late; see queue.lua."""
-
-
-class Observed(Cooldowns):
-    """The shared queue, noting when requests arrived, and who went before somebody that came earlier."""
-
-    def __init__(self, redis: Redis) -> None:
-        super().__init__(redis)
-        self.waiting: dict[str, tuple[float, float]] = {}
-        """For each request that is not asking just now: its arrival, and until when its turn is kept for it."""
-        self.went: list[str] = []
-        self.passed: list[tuple[str, str]] = []
-
-    async def wait_turn(
-        self, deployment: str, request: tuple[str, float, str, bool], **more: Any
-    ) -> tuple[float, str]:
-        name = request[0]
-        self.waiting.pop(name, None)
-        waiting = dict(self.waiting)
-        wait_s, arrived = await super().wait_turn(deployment, request, **more)
-        if wait_s or not more["take"]:
-            self.waiting[name] = float(arrived), time.monotonic() + wait_s + KEPT_S
-            return wait_s, arrived
-        self.went.append(name)
-        now = time.monotonic()
-        self.passed += [
-            (name, other)
-            for other, (came, until) in waiting.items()
-            if other in self.waiting and came < float(arrived) and now < until
-        ]
-        return wait_s, arrived
 
 
 @pytest.fixture
@@ -75,7 +40,8 @@ async def test_everybody_is_answered_in_order(
     limited = Limited(SAYS["retry-after"], WINDOW_S)
     azure.instead["chat"] = limited.answer
     config = DeploymentConfig(deployments=(deployment(azure),))
-    queue = Observed(harness.redis)
+    watch = QueueWatch()
+    queue = ObservedTurns(harness.redis, watch)
     async with router.connect(config, KEYS, shared=queue) as gateway:
         harness.gateway = gateway
         events = [
@@ -90,6 +56,6 @@ async def test_everybody_is_answered_in_order(
     ]
     assert [turn.reply.text for turn in turns] == ["fine"] * PEOPLE
     assert sorted(map(int, limited.answered)) == list(range(PEOPLE))
-    assert len(queue.went) > PEOPLE / 2
-    assert queue.passed == []
+    assert len(watch.went) > PEOPLE / 2
+    assert watch.passed == []
     assert limited.refused < PEOPLE

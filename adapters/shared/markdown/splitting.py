@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,14 +25,18 @@ def utf16(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def split(text: str, limit: int, measure: Measure = len) -> list[str]:
+def split(text: str, limit: int, measure: Measure = len, borders: Sequence[int] | None = None) -> list[str]:
     """Split into parts of at most `limit`, counted by `measure`.
 
     Splits between paragraphs if possible, else between lines, sentences, words, or graphemes. A code fence
     stays whole if it fits, else each part is a fence with its language; parts of a table repeat its header.
-    Only white space between parts is lost.
+    Only white space between parts is lost. `borders` are the positions at which blocks begin, if they are known
+    already; those beyond the end of the text do not count.
     """
-    return Splitter(limit, measure).split(text.strip("\n"))
+    bare = text.strip("\n")
+    before = len(text) - len(text.lstrip("\n"))
+    known = None if borders is None else [border - before for border in borders if border > before]
+    return Splitter(limit, measure).split(bare, known)
 
 
 @dataclass(slots=True)
@@ -62,12 +66,14 @@ class Splitter:
         self._at = 0
         self._lead = ""
 
-    def split(self, text: str) -> list[str]:
+    def split(self, text: str, borders: Sequence[int] | None = None) -> list[str]:
         """The parts of the text so far; see `split`."""
         if not text.startswith(self._text):
             self._reset()
         self._text = text
-        self._borders = [*self._scanner.borders_of(text), len(text)]
+        if borders is None:
+            borders = self._scanner.borders_of(text)
+        self._borders = [*borders[: bisect_left(borders, len(text))], len(text)]
         size = _WINDOW * self._limit
         while True:
             end = self._at + size

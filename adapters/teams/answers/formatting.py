@@ -63,8 +63,9 @@ def messages(reply: Reply, pictures: Sequence[Fields], limit: int, sensitivity: 
     The first one has the feedback buttons, each the sources that it cites, the last one with text the first
     image. Further images follow one by one, so that no activity is too large.
     """
-    text = _with_marks(to_teams(reply.text).rstrip(), reply.sources)
-    parts = [message(part) for part in split(text, limit, utf16)] or [message("")]
+    text, borders = _converted(reply.text)
+    text = _with_marks(text.rstrip(), reply.sources)
+    parts = [message(part) for part in split(text, limit, utf16, borders)] or [message("")]
     if not parts[0]["text"] and not pictures:
         parts[0]["text"] = "…"
     if pictures:
@@ -199,19 +200,38 @@ def to_teams(text: str) -> str:
     Works line by line, so that a growing text stays a prefix of its final form. A remote image becomes a
     link, because loading it could leak data to its server. HTML is escaped.
     """
+    return _converted(text)[0]
+
+
+def _converted(text: str) -> tuple[str, list[int] | None]:
+    """The text of `to_teams`, and the positions at which its blocks begin if they are known."""
     if not (_REWRITTEN.search(f"\n{text}") or has_single_newlines(text)):
-        return text
-    return "".join(_rewritten("".join(source), lines) for source, lines in _batches(text))
+        return text, None
+    pieces: list[str] = []
+    borders: list[int] = []
+    at = 0
+    for source, lines, starts in _batches(text):
+        kept = _rewritten("".join(source), lines) if source else lines
+        begins = set(starts)
+        for number, line in enumerate(kept):
+            if number in begins:
+                borders.append(at)
+            if line is not None:
+                pieces.append(line)
+                at += len(line)
+    return "".join(pieces), borders
 
 
-def _batches(text: str) -> Iterator[tuple[list[str], list[str]]]:
-    """Batches of blocks, to save calls of the parser: the source to parse, in pieces, and the lines to show.
+def _batches(text: str) -> Iterator[tuple[list[str], list[str], list[int]]]:
+    """Batches of blocks, to save calls of the parser: the source to parse, in pieces, the lines to show, and the
+    numbers of the lines with which blocks begin.
 
     In a batch each block means what it means alone: a blank line precedes it, and nothing before it could extend
     into it. Blocks that stay unchanged are parsed as a rule and empty lines, or not at all.
     """
     source: list[str] = []
     lines: list[str] = []
+    starts: list[int] = []
     apart, changed = True, True
     for block in map(with_line_breaks, blocks(text)):
         if heading := _HEADING.fullmatch(block):
@@ -220,51 +240,60 @@ def _batches(text: str) -> Iterator[tuple[list[str], list[str]]]:
         extends = changed and _EXTENDS.search(block)
         breaks = len(block) - len(block.rstrip("\n"))
         if not (apart and len(source) < _BATCH and (not extends if changed else breaks > 1)):
-            yield source, lines
-            source, lines = [], []
+            yield source, lines, starts
+            source, lines, starts = [], [], []
         apart = True
         if changed:
             source.append(block)
+            starts.append(len(lines))
             lines += block.split("\n")[: -1 if breaks else None]
             apart = breaks > 1 and not extends
         elif breaks > 1:
             source.append("***\n\n" if before else "\n\n")
+            starts.append(len(lines))
             lines += [block[:-2], ""]
         else:
-            yield [], [block]
-    yield source, lines
+            yield [], [block], [0]
+    yield source, lines, starts
 
 
-def _rewritten(source: str, lines: list[str]) -> str:
-    if not source:
-        return "".join(lines)
+def _rewritten(source: str, lines: list[str]) -> list[str | None]:
+    """The lines as Teams needs them, each with its newline. Several in place of one node are one, followed by None."""
     tree = parse(source)
     if "<" in source or "!" in source:
         images.disarm(tree, lines, images.ESCAPED)
-    for node in reversed(tree.children):
+    kept: list[str | None] = [f"{line}\n" for line in lines]
+    if not source.endswith("\n"):
+        kept[-1] = lines[-1]
+    for node in tree.children:
         start, stop = node.start, node.stop
         if node.type == "table":
-            lines[start:stop] = _table(node)
+            new = _table(node)
         elif node.type == "heading" and node.markup.startswith("#"):
-            lines[start:stop] = [_bold(_inline(node))]
+            new = [_bold(_inline(node))]
         elif node.type == "heading":
             rule = ["", "---"] if node.markup == "-" else [""] * bool("".join(lines[stop : stop + 1]).strip())
-            lines[start:stop] = [*lines[start : stop - 1], *rule]
-        elif node.type in ("bullet_list", "ordered_list", "blockquote") and "] " in source:
-            _tick(node, lines)
-    return "\n".join([*lines, ""] if source.endswith("\n") else lines)
+            new = [*lines[start : stop - 1], *rule]
+        else:
+            if node.type in ("bullet_list", "ordered_list", "blockquote") and "] " in source:
+                _tick(node, kept)
+            continue
+        ending = "" if stop == len(lines) and not source.endswith("\n") else "\n"
+        kept[start:stop] = ["\n".join(new) + ending, *[None] * (stop - start - 1)]
+    return kept
 
 
 def _bold(words: str) -> str:
     return words if "**" in words or not words else f"**{words}**"
 
 
-def _tick(node: Node, lines: list[str]) -> None:
+def _tick(node: Node, lines: list[str | None]) -> None:
     for item in node.walk():
-        words = _inline(item) if item.type == "list_item" and "] " in lines[item.start] else ""
+        line = lines[item.start] if item.type == "list_item" else None
+        words = _inline(item) if line and "] " in line else ""
         for sign, box in (("[ ] ", "☐ "), ("[x] ", "☑ "), ("[X] ", "☑ ")):
-            if words.startswith(sign):
-                lines[item.start] = lines[item.start].replace(sign, box, 1)
+            if line and words.startswith(sign):
+                lines[item.start] = line.replace(sign, box, 1)
 
 
 def _inline(node: Node) -> str:
