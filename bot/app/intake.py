@@ -21,29 +21,39 @@ class Intake:
 
     async def accept(self, event: Event) -> Receipt:
         """Store and count an event."""
-        if isinstance(event, MessageReceived) and registry.is_stop(event):
-            event = StopRequested(id=event.id, address=event.address, user=event.user, at=event.at)
         adapter = event.address.adapter
         with telemetry.ACCEPT_SECONDS.labels(adapter).time():
-            if isinstance(event, StopRequested):
-                receipt = await self.inbox.stop(event, leave=event.user.id in self.settings.operators)
-            else:
-                receipt = await self.inbox.accept(event)
+            receipt = await self._accept(event)
             if receipt == "accepted":
                 await self._supersede(event)
         telemetry.EVENTS.labels(adapter, receipt).inc()
         return receipt
 
+    async def _accept(self, event: Event) -> Receipt:
+        if isinstance(event, StopRequested):
+            return await self.inbox.stop(event, leave=event.user.id in self.settings.operators)
+        if not isinstance(event, MessageReceived) or not registry.is_stop(event):
+            return await self.inbox.accept(event)
+        stop = StopRequested(id=event.id, address=event.address, user=event.user, at=event.at)
+        if event.addressed:
+            return await self.inbox.stop(stop, leave=event.user.id in self.settings.operators)
+        # Without a mention it stops an answer to its author; otherwise it is one of the things that people say.
+        receipt: Receipt = "ignored" if event.mentions_others else await self.inbox.stop(stop)
+        return receipt if receipt == "accepted" else await self.inbox.accept(event)
+
     async def _supersede(self, event: Event) -> None:
         """Stop the answer to a question that was edited, deleted or, if so configured, followed by another.
 
-        Commands and messages that are not answered don't stop anything.
+        Commands and messages that are not answered don't stop anything. Of others who speak in between, only the inbox
+        knows.
         """
         match event:
             case MessageEdited() | MessageDeleted():
                 await self.inbox.supersede(event)
             case MessageReceived() if self.settings.parley_while_answering == "supersede":
-                if self.engine.command(event) is None and await self.engine.should_answer(event):
+                if registry.is_stop(event) or self.engine.command(event) is not None:
+                    return
+                if event.addressed or await self.engine.may_follow(event):
                     await self.inbox.supersede(event)
             case _:
                 pass

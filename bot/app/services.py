@@ -214,7 +214,11 @@ async def _command_services(
 ) -> CommandServices:
     erasing = Erasure(storage.redis, storage.secret_store, storage.compaction).keeping()
     preferences = Preferences(
-        sources, model_info, PreferenceStore(storage.redis), model_choice=settings.parley_model_choice
+        sources,
+        model_info,
+        PreferenceStore(storage.redis),
+        model_choice=settings.parley_model_choice,
+        default_mode=settings.default_mode,
     )
     personal_data = PersonalData(
         preferences=preferences,

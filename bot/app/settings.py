@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.domain import limits
 from bot.domain.errors import ConfigError
+from bot.domain.participation import DEFAULT_MODE, ParticipationMode, mode_named
 from bot.domain.turns import MAX_TOOL_CALLS, CheckResult
 
 _FOR_READERS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
@@ -122,6 +123,7 @@ class Settings(BaseSettings):
 
     # --- what people may do
     parley_while_answering: Literal["queue", "supersede"] = "queue"
+    parley_follow: Literal["follow", "dialogue", "mention-only", "quiet"] = "dialogue"
     parley_model_choice: bool = True
     parley_on_uninstall: Literal["delete", "keep"] = "delete"  # people expect that
     parley_operators: str = ""
@@ -136,6 +138,11 @@ class Settings(BaseSettings):
     @property
     def limits(self) -> limits.Limits:
         return limits.read(self.parley_limits)
+
+    @property
+    def default_mode(self) -> ParticipationMode:
+        """The participation mode of channels for which none is chosen."""
+        return mode_named(self.parley_follow) or DEFAULT_MODE
 
     @property
     def operators(self) -> frozenset[str]:

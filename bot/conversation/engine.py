@@ -7,7 +7,8 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from bot.conversation import router
+from bot.conversation import addressing, router
+from bot.conversation.addressing import Decision
 from bot.conversation.answer_context import AnswerContext
 from bot.conversation.commands import registry
 from bot.conversation.commands.command import Command, CommandCall, CommandServices
@@ -17,6 +18,7 @@ from bot.conversation.thread_context import earlier_files, with_thread
 from bot.domain import telemetry
 from bot.domain.errors import ContentFiltered, NotAllowed, Refused, TooLong
 from bot.domain.events import MessageReceived, UnreadPart, User, now
+from bot.domain.participation import DEFAULT_MODE
 from bot.domain.prompts import Image, Prompt, Template
 from bot.domain.turns import Reply, Turn
 from bot.files.attachments import NOTHING, AttachmentReader, ExtractedFiles
@@ -61,22 +63,24 @@ class Engine:
             model_info=self.model_info, sources=self.sources, reservations=self._reservations
         )
 
-    async def should_answer(self, received: MessageReceived) -> bool:
-        """Whether the channel's participation mode lets us answer this message."""
-        if received.direct or not received.channel:
-            return True
-        if received.addressed and self.command(received) is not None:
-            return True
-        choice = await self.commands.preferences.effective(received)
-        if choice.participation == "mute":
-            return False
-        if choice.quiet or choice.participation == "mention":
-            return received.addressed
-        return received.addressed or received.threaded or choice.participation == "follow"
+    async def should_answer(
+        self, received: MessageReceived, turns: Sequence[Turn] = (), *, others_speak: bool = False
+    ) -> Decision:
+        """Whether to answer a message, and why (`addressing.decide`). Raises StateUnavailable."""
+        command = self.command(received)
+        if received.direct or not received.channel or (command is not None and not command[0].is_answer):
+            return addressing.decide(received, DEFAULT_MODE)
+        mode = await self.commands.preferences.mode(received)
+        return addressing.decide(received, mode, turns, others_spoke=others_speak)
+
+    async def may_follow(self, received: MessageReceived) -> bool:
+        """Whether a message without a mention continues the answer to its author, if nobody else speaks there."""
+        mode = await self.commands.preferences.mode(received)
+        return not received.mentions_others and mode in ("follow", "dialogue")
 
     def command(self, received: MessageReceived) -> tuple[Command, str] | None:
-        """The command and the text after it; None for a question."""
-        return registry.parse(received, self.commands)
+        """The command and the text after it; None for a question, which a message without a mention always is."""
+        return registry.parse(received, self.commands) if received.addressed else None
 
     def may(self, user: User, turn: Turn) -> bool:
         """Whether this person may regenerate an answer."""
@@ -103,6 +107,8 @@ class Engine:
             builder.filter |= refusal.notes if isinstance(refusal, ContentFiltered) else {}
             reply = Reply(text=str(refusal), private=self.command(received) is not None)
             builder.end(reply, "refused", reason=type(refusal).__name__)
+        if context.private:
+            builder.end_privately()
         return builder
 
     async def _run(

@@ -8,6 +8,7 @@ from bot.conversation.preferences import Preferences
 from bot.domain import limits
 from bot.domain.errors import NotAllowed
 from bot.domain.events import User, now
+from bot.domain.participation import MODES
 from bot.domain.turns import Turn, UserProfile
 from bot.generation import prompt_report
 from bot.storage.conversations.confirmations import Confirmations
@@ -48,15 +49,24 @@ class PersonalData:
             usual=self.preferences.usual(choice),
             deployments=tuple(deployments.items()) if len(deployments) > 1 else (),
             deployment=choice.deployment,
+            modes=tuple(MODES.values()) if channel else (),
+            mode=MODES[choice.participation].name if channel and choice.participation else "",
+            usual_mode=MODES[self.preferences.default_mode].name if channel else "",
             usage=await self.usage(user, channel),
             conversations=len(await self.turns.talks(user)),
             answers=kept.turns,
         )
 
     async def choose(
-        self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
+        self,
+        user: User,
+        channel: str,
+        *,
+        template: str | None = None,
+        deployment: str | None = None,
+        mode: str | None = None,
     ) -> None:
-        await self.preferences.choose(user, channel, template=template, deployment=deployment)
+        await self.preferences.choose(user, channel, template=template, deployment=deployment, mode=mode)
 
     async def usage(self, user: User, channel: str = "") -> str:
         """A person's usage today and this month, and the status of the limits that apply here, as Markdown."""

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived, User
+from bot.domain.participation import DEFAULT_MODE, MODES, ParticipationMode, mode_named
 from bot.domain.turns import Deployment
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_sources import PromptSources
@@ -17,13 +18,15 @@ from bot.storage.prompts.preferences import Preference, PreferenceStore
 class Preferences:
     """What can be chosen, and the choices made. All methods raise StateUnavailable.
 
-    Without `model_choice`, people can't choose a deployment.
+    Without `model_choice`, people can't choose a deployment. `default_mode` is that of channels for which no mode is
+    chosen.
     """
 
     sources: PromptSources
     model_info: ModelInfo
     store: PreferenceStore
     model_choice: bool = True
+    default_mode: ParticipationMode = DEFAULT_MODE
 
     @property
     def deployments(self) -> dict[str, str]:
@@ -57,15 +60,37 @@ class Preferences:
         usual = choice.usual if choice.usual in here else ""
         return replace(choice, template=template, usual=usual, deployment=deployment)
 
+    async def mode(self, received: MessageReceived) -> ParticipationMode:
+        """The participation mode that counts for a message.
+
+        A chat without threads is only followed if somebody has chosen that there.
+        """
+        choice = await self.store.effective(received)
+        mode = choice.participation or self.default_mode
+        if not choice.participation and mode == "follow" and not received.threaded:
+            mode = DEFAULT_MODE
+        return "mention" if choice.quiet and mode != "mute" else mode
+
     async def choose(
-        self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
+        self,
+        user: User,
+        channel: str,
+        *,
+        template: str | None = None,
+        deployment: str | None = None,
+        mode: str | None = None,
     ) -> None:
         """Choose for a channel or, without one, for a person. Raises NotAllowed if it is not available."""
+        chosen = mode_named(mode) if mode else None
+        if mode and (chosen is None or not channel):
+            names = [described.name for described in MODES.values()]
+            raise NotAllowed(f"There is no mode “{mode}” here. Channels have these: {', '.join(names)}.")
         if template and template not in self.templates:
             raise NotAllowed(f"There is no template “{template}”. {_listed(self.templates)}")
         if deployment and deployment not in self.deployments:
             raise NotAllowed(f"There is no model “{deployment}”. {_listed(self.deployments)}")
-        await self.store.choose(user, channel, template=template, deployment=deployment)
+        reset = "" if mode == "" else None
+        await self.store.choose(user, channel, template=template, deployment=deployment, mode=chosen or reset)
 
 
 def _described(deployment: Deployment) -> str:

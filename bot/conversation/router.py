@@ -21,18 +21,18 @@ def choose(
     """The template for a message, and the question without the command or prefix.
 
     `chosen` is the template chosen by the channel or person, `usual` that of the workspace. With `question`,
-    commands are ignored. Exactly one template is the default (checked by `bot.prompts.loader`). Raises
-    NotAllowed for an unknown command.
+    commands are ignored; in a message that does not mention the bot, prefixes, too. Exactly one template is the
+    default (checked by `bot.prompts.loader`). Raises NotAllowed for an unknown command.
     """
     text = received.text.strip()
     command = received.command
-    if command is not None and not question:
+    if command is not None and not question and received.addressed:
         word, rest = command
         for template in templates:
             if word in template.match.commands:
                 return template, rest
         raise NotAllowed(f"Unknown command `/{word}`. Send `/help` for a list of commands.")
-    for template in templates:
+    for template in templates if received.addressed else ():
         for prefix in template.match.prefixes:
             rest = _after(prefix, text)
             if rest is not None:

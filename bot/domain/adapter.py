@@ -201,9 +201,17 @@ class SelfService(Protocol):
         ...
 
     async def choose(
-        self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
+        self,
+        user: User,
+        channel: str,
+        *,
+        template: str | None = None,
+        deployment: str | None = None,
+        mode: str | None = None,
     ) -> None:
         """Choose a template or a deployment for a channel or, without one, for this person everywhere.
+
+        A participation mode (`UserProfile.modes`) is only for channels.
 
         An empty name resets the choice; None leaves it unchanged.
         """

@@ -148,7 +148,8 @@ class MessageReceived(BaseEvent, tag="said"):
     for templates and limits. `direct` is true in one-on-one chats. `threaded` is false in a group chat, where
     all messages form one conversation. `superseded` is set if the same person has sent another message since,
     and only that is answered. `restores` is the event id of a deleted message that its author has restored.
-    `links` are links to other messages of the platform, which the adapter reads on demand.
+    `links` are links to other messages of the platform, which the adapter reads on demand. `mentions_others` is true
+    if it tags another person, a group, everybody or another bot in the author's own words.
     """
 
     text: str
@@ -162,6 +163,7 @@ class MessageReceived(BaseEvent, tag="said"):
     threaded: bool = True
     superseded: bool = False
     restores: str = ""
+    mentions_others: bool = False
 
     @property
     def command(self) -> tuple[str, str] | None:

@@ -194,7 +194,8 @@ class CheckResult(Frozen):
 class UserProfile(Frozen):
     """A person's settings and data: options as (name, description), usage as Markdown.
 
-    `template` and `deployment` are empty if nothing is chosen; then the template `usual` answers.
+    `template` and `deployment` are empty if nothing is chosen; then the template `usual` answers. In a channel, `modes`
+    are the participation modes as (name, description), `mode` the chosen one, `usual_mode` the one without a choice.
     """
 
     templates: tuple[tuple[str, str], ...] = ()
@@ -202,6 +203,9 @@ class UserProfile(Frozen):
     usual: str = ""
     deployments: tuple[tuple[str, str], ...] = ()
     deployment: str = ""
+    modes: tuple[tuple[str, str], ...] = ()
+    mode: str = ""
+    usual_mode: str = ""
     usage: str = ""
     conversations: int = 0
     answers: int = 0

@@ -152,6 +152,11 @@ class TurnBuilder:
         self.notes.append(_TRUNCATED)
         return replace(smaller, since=since, ahead=ahead)
 
+    def end_privately(self) -> None:
+        """Make the reply of the completed turn visible to the asker only; such a message takes no feedback."""
+        turn = self.done()
+        self.turn = replace(turn, reply=replace(turn.reply, private=True, rate=False))
+
     def done(self) -> Turn:
         """The completed turn. Raises RuntimeError before `end`."""
         if self.turn is None:

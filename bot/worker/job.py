@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from msgspec import structs
+
 from bot.domain import telemetry
 from bot.domain.adapter import Adapter, Lease
 from bot.domain.errors import LeaseLost, PlatformUnavailable, StateUnavailable
@@ -31,7 +33,7 @@ class Job:
     """Holds the lease of a claim while it is worked on.
 
     `post` is None until the platform shows one. `ended` is true after the commit, which also ends the lease.
-    `reply` is the finished reply that is stored, and not delivered yet.
+    `reply` is the finished reply that is stored, and not delivered yet. `private`: only the asker may see it.
     The methods raise LeaseLost and StateUnavailable, except `release`.
     """
 
@@ -49,6 +51,7 @@ class Job:
         self.task: asyncio.Task[None] | None = None
         self.ended = False
         self.alone = False
+        self.private = False
         self.reply: CommitRequest | None = None
         self._recorded = claim.begun
         self._forgiven = False
@@ -151,6 +154,7 @@ class Job:
             adapter = find(address.conversation)
             # An earlier attempt may have opened a message: continue that one.
             self.post = await adapter.open(address, self.post, True)
+            reply = structs.replace(reply, private=True) if self.private else reply
             self.post = await adapter.close(self.post, reply)
         except Exception as error:
             if isinstance(error, PlatformUnavailable):

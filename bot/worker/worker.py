@@ -225,9 +225,15 @@ class Worker:
         """Answer a message or, for the command `again`, an earlier one. Some messages get no answer."""
         turns = job.claim.turns
         received = outcomes.restored(turns, event)
-        if received is None or not await self._engine.should_answer(received):
+        if received is None:
             await job.commit(CommitRequest())
             return
+        speak = job.claim.others_speak
+        decision = await self._engine.should_answer(received, turns, others_speak=speak)
+        if not decision.answer:
+            await job.commit(CommitRequest(unanswered=decision.reason, others_speak=decision.opens))
+            return
+        job.private = decision.private
         if received.superseded and self._engine.command(received) is None:
             await self._skip_superseded(job, received)
             return
@@ -237,7 +243,7 @@ class Worker:
             await self._answer(job, received, turns, None)
             return
         place = turns.index(before) - len(turns)
-        job.post = job.post or before.post
+        job.post, job.private = job.post or before.post, before.reply.private
         await self._answer(job, before.received, turns[:place], place)
 
     async def _skip_superseded(self, job: Job, received: MessageReceived) -> None:
@@ -263,6 +269,7 @@ class Worker:
         await self._engine.changed(job.claim.conversation, turns)
         job.post = job.post or before.post
         received = edited.applied_to(before.received)
+        job.private = (await self._engine.should_answer(received, turns[:place])).private
         await self._answer(job, received, turns[:place], place)
 
     async def _answer(
@@ -275,11 +282,11 @@ class Worker:
         async def show(text: str) -> bool:
             job.progress.text = text
             post = await _opened(opened, job)
-            return post is None or await adapter.update(post, text)
+            return post is None or job.private or await adapter.update(post, text)
 
         async def on_partial_image(picture: Image) -> None:
             post = await _opened(opened, job)
-            if isinstance(adapter, PartialImageSink) and post is not None:
+            if isinstance(adapter, PartialImageSink) and post is not None and not job.private:
                 await adapter.show_partial_image(post, picture)
 
         context = AnswerContext(
@@ -290,6 +297,7 @@ class Worker:
             read_linked=partial(adapter.linked, received.address),
             on_partial_image=on_partial_image if isinstance(adapter, PartialImageSink) else None,
             erasures=job.claim.erasures,
+            private=job.private,
         )
         event = job.claim.event.id if job.claim.event else ""
         try:
@@ -331,7 +339,7 @@ class Worker:
         delay = error.retry_after_s or _BACKOFF_S[min(attempt, len(_BACKOFF_S)) - 1]
         log.warning("Attempt %d failed, retrying in %.1f s: %s", attempt, delay, error)
         telemetry.RETRIES.labels(reason).inc()
-        generating = job.reply is None and not isinstance(error, PlatformUnavailable)
+        generating = job.reply is None and not isinstance(error, PlatformUnavailable) and not job.private
         if job.post is not None and generating and round(delay) >= 2:
             notice = f"_The model is busy. I'll retry in about {round(delay)} seconds._"
             await self._adapter(claim.conversation).update(job.post, notice)

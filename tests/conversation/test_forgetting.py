@@ -159,4 +159,5 @@ async def test_only_the_exact_word_mutes_a_channel(harness: Harness) -> None:
     )
     assert harness.adapter.texts == ["ok"] * 4
     await harness.answer(here("mute", "e"), here("hi", "f"))
-    assert len(harness.adapter.texts) == 5
+    assert not any(reply.private for reply in harness.adapter.replies[:-1])
+    assert harness.adapter.replies[-1].private

@@ -1,28 +1,136 @@
 """Participation in channels: when the bot answers without a mention, and the context of a thread."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from bot.app.intake import Intake
+from bot.app.settings import Settings
 from bot.conversation.thread_context import is_asked_for
 from bot.domain.errors import NotAllowed
-from bot.domain.events import MessageReceived, QuotedMessage
-from tests.support.acts import BOB, received
+from bot.domain.events import MessageReceived, QuotedMessage, User
+from bot.domain.participation import ParticipationMode
+from bot.storage.queue.inbox import Claim
+from bot.storage.queue.unanswered import UnansweredMessages
+from bot.storage.redis.keys import shard_of
+from tests.support.acts import ADA, BOB, received
 from tests.support.fake_adapter import words
 from tests.support.harness import Harness
 
 SOON = timedelta(seconds=1)
 
 
-def overheard(text: str, event: str, conversation: str = "test:room") -> MessageReceived:
-    return received(text, event=event, conversation=conversation, channel="C1", addressed=False, user=BOB)
+def overheard(
+    text: str, event: str, conversation: str = "test:room", user: User = BOB, **more: bool
+) -> MessageReceived:
+    """Somebody says something in the channel without a mention."""
+    said = received(text, event=event, conversation=conversation, channel="C1", addressed=False, user=user)
+    return replace(said, **more)
 
 
-async def test_the_bot_follows_its_threads(harness: Harness) -> None:
+def answered(harness: Harness) -> list[str]:
+    """The events that were answered."""
+    return [event for event, _, _ in harness.adapter.opened]
+
+
+async def records(harness: Harness) -> dict[str, str]:
+    """The messages that were not answered, with the reasons."""
+    return {one.event: one.reason for one in await UnansweredMessages(harness.redis).all()}
+
+
+async def test_a_follow_up_needs_no_mention(harness: Harness) -> None:
     await harness.answer(received("hello", event="a", channel="C1"))
-    await harness.answer(overheard("and now?", "b"))
+    await harness.answer(overheard("and now?", "b", user=ADA))
     assert harness.adapter.texts[-1] == "You said: and now?"
+
+
+async def test_the_bot_is_silent_while_others_talk(harness: Harness) -> None:
+    """Field fault 105: whoever joins ends the dialogue, until the bot is mentioned again."""
+    await harness.answer(
+        received("hello", event="a", channel="C1"),
+        overheard("lol", "b"),
+        overheard("right?", "c", user=ADA),
+        overheard("brb", "d"),
+        received("what do you think?", event="e", channel="C1"),
+        overheard("and in French?", "f", user=ADA),
+    )
+    assert answered(harness) == ["a", "e", "f"]
+    expected = dict.fromkeys("bcd", "several-people")
+    assert await records(harness) == expected
+    assert "lol" not in " ".join(m.text for prompt in harness.model.prompts for m in prompt.messages)
+
+
+async def test_tagging_somebody_else_ends_the_dialogue(harness: Harness) -> None:
+    """Field fault 105: "@Bob can you check this?" is not for the bot, nor is what comes after it."""
+    await harness.answer(
+        received("hello", event="a", channel="C1"),
+        overheard("@Bob can you check this?", "b", user=ADA, mentions_others=True),
+        overheard("it is urgent", "c", user=ADA),
+    )
+    assert answered(harness) == ["a"]
+    assert await records(harness) == {"b": "tags-others", "c": "several-people"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Forget!",
+        "forget me",
+        "forget me now",
+        "/forget",
+        "Mute!",
+        "mute",
+        "reset",
+        "/reset",
+        "usage",
+        "follow",
+    ],
+)
+async def test_talk_without_a_mention_runs_no_command(harness: Harness, text: str) -> None:
+    """Field fault 104: Ann's "Forget!" to Bob deleted her history; in a dialogue it is a question."""
+    await harness.answer(received("hello", event="a", channel="C1"))
+    await harness.answer(overheard(text, "b", user=ADA), overheard(text, "c"))
+    assert harness.adapter.texts == ["You said: hello", f"You said: {text}"]
+    assert (await harness.preferences.store.of(ADA, "C1")).participation == ""
+    assert len(await harness.turns.turns("test:room")) == 2
+
+
+@pytest.mark.parametrize("text", ["draw a red bicycle", "/image a red bicycle"])
+async def test_talk_without_a_mention_chooses_no_template(harness: Harness, text: str) -> None:
+    """Field fault 104: "image is broken again" drew a paid picture."""
+    turns = await harness.answer(received("hello", event="a", channel="C1"), overheard(text, "b", user=ADA))
+    assert [turn.template.partition("@")[0] for turn in turns] == ["assistant", "assistant"]
+
+
+@pytest.mark.parametrize("default", ["follow", "dialogue", "mention", "mute"])
+async def test_the_operator_chooses_the_default_mode(harness: Harness, default: ParticipationMode) -> None:
+    """Field fault 105: there was no operator default."""
+    harness.default_mode = default
+    await harness.answer(
+        received("hello", event="a", channel="C1"),
+        overheard("and now?", "b", user=ADA),
+        overheard("what?", "c"),
+        overheard("@Cid look", "d", mentions_others=True),
+        received("dialogue", event="e", channel="C1"),
+    )
+    counts = {"follow": "abce", "dialogue": "abe"}
+    assert "".join(answered(harness)) == counts.get(default, "ae")
+    assert harness.adapter.replies[0].private == (default == "mute")
+    await harness.answer(overheard("and now?", "f", user=ADA))
+    assert answered(harness)[-1] == "f", "the channel's own choice counts"
+
+
+async def test_a_stop_without_a_mention_stops_only_its_asker(harness: Harness) -> None:
+    intake = Intake(Settings(parley_data_dir=Path()), harness.inbox, harness.worker(1)._engine)
+    await harness.accept(received("a long story", event="a", channel="C1"))
+    assert await intake.accept(overheard("stop", "b")) == "accepted"
+    claim = await harness.inbox.claim(shard_of("test:room"))
+    assert isinstance(claim, Claim)
+    assert not claim.stop, "Bob's word is one of the things that people say"
+    assert await intake.accept(overheard("stop", "c", user=ADA)) == "accepted"
+    assert await harness.inbox.hold(claim) == "a\nasked"
 
 
 @pytest.mark.parametrize("word", ["mention-only", "quiet", "mention only"])
@@ -40,24 +148,39 @@ async def test_quiet_is_per_conversation_mention_only_per_channel(harness: Harne
         received("quiet", event="b", channel="C1"),
         received("hello", event="c", channel="C1", conversation=other),
     )
-    await harness.answer(overheard("here", "d"), overheard("there", "e", other))
+    await harness.answer(overheard("here", "d", user=ADA), overheard("there", "e", other, user=ADA))
     assert harness.adapter.texts[-1] == "You said: there"
     await harness.answer(received("mention-only", event="f", channel="C1"))
     await harness.answer(overheard("there again", "g", other))
     assert "there again" not in " ".join(harness.adapter.texts)
 
 
-async def test_a_muted_channel_answers_commands_only(harness: Harness) -> None:
+async def test_a_mention_in_a_muted_channel_is_answered_privately(harness: Harness) -> None:
+    """Field fault 104: after "Mute!" a mention got no reply at all."""
     await harness.answer(
         received("/mute", event="a", channel="C1"),
         received("a question", event="b", channel="C1"),
-        received("/help", event="c", channel="C1"),
+        overheard("and now?", "c", user=ADA),
+        received("/help", event="d", channel="C1"),
     )
-    assert [event for event, _, _ in harness.adapter.opened] == ["a", "c"]
+    assert answered(harness) == ["a", "b", "d"]
+    assert [reply.private for reply in harness.adapter.replies] == [False, True, True]
+    assert not harness.adapter.replies[1].rate
+    shown = [text for post, text in harness.adapter.history if post == "post of b"]
+    assert shown == ["…", "You said: a question"], "nothing is shown while it is written"
     await harness.answer(
-        received("unmute", event="d", channel="C1"), received("a question", event="e", channel="C1")
+        received("unmute", event="e", channel="C1"), received("a question", event="f", channel="C1")
     )
     assert harness.adapter.texts[-1] == "You said: a question"
+    assert not harness.adapter.replies[-1].private
+
+
+async def test_a_failure_in_a_muted_channel_is_private(harness: Harness) -> None:
+    await harness.answer(received("/mute", event="a", channel="C1"))
+    harness.model.script = lambda prompt: [TypeError("a fault")]
+    harness.attempts = 1
+    await harness.answer(received("a question", event="b", channel="C1"))
+    assert [reply.private for reply in harness.adapter.replies] == [False, True]
 
 
 async def test_ignored_messages_leave_no_trace(harness: Harness) -> None:
@@ -77,7 +200,8 @@ async def test_chats_without_threads_need_a_mention(harness: Harness) -> None:
     assert harness.adapter.texts == ["You said: hello"]
     await harness.answer(chat("follow", "c", True), chat("for all", "d", False))
     assert harness.adapter.texts[1:] == [
-        "I'll respond to all messages here. To undo this, send `/mention-only`.",
+        "I'll respond to all messages here, unless somebody else is tagged. To undo this, mention me with "
+        "`mention-only`.",
         "You said: for all",
     ]
 

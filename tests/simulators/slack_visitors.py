@@ -54,12 +54,16 @@ class Visitors(People):
         )
 
     async def choose_at_home(self, user: str, action: str, name: str = "") -> Delivery:
-        """A person picks a menu's entry by its words, or presses a button, in the home tab."""
-        blocks = self.workspace.views.homes[user]["blocks"]
-        elements = [item for block in blocks for item in (block.get("accessory"), *block.get("elements", []))]
+        """A person picks a menu's entry by its words, or a channel by its id, or presses a button, in the home tab."""
+        home = self.workspace.views.homes[user]
+        elements = [
+            item for block in home["blocks"] for item in (block.get("accessory"), *block.get("elements", []))
+        ]
         (element,) = [item for item in elements if item and item.get("action_id") == action]
         done: Payload = {"type": element["type"], "action_id": action, "action_ts": self.workspace.ts()}
-        if name:
+        if name and element["type"] == "conversations_select":
+            done |= {"selected_conversation": name}
+        elif name:
             (option,) = [item for item in element["options"] if item["text"]["text"] == name]
             done |= {"selected_option": option}
         return await self.act(
@@ -68,7 +72,7 @@ class Visitors(People):
                 "user": self._person(user),
                 "container": {"type": "view", "view_id": "V0"},
                 "trigger_id": self.workspace.views.trigger(user),
-                "view": {"id": "V0", "type": "home"},
+                "view": {"id": "V0", "type": "home", "private_metadata": home.get("private_metadata", "")},
                 "actions": [done],
             }
         )

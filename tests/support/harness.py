@@ -16,6 +16,7 @@ from bot.conversation.summarizer import Summarizer
 from bot.domain.adapter import Receipt
 from bot.domain.events import Event, MessageReceived
 from bot.domain.limits import read
+from bot.domain.participation import DEFAULT_MODE, ParticipationMode
 from bot.domain.prompts import Example, Image, Match, Prompt, Template
 from bot.domain.turns import Deployment, Turn
 from bot.files.attachments import AttachmentReader
@@ -139,6 +140,7 @@ class Harness:
         self.context_tokens = 8000
         self.memory = SummaryStore(redis, 3600)
         self.attempts = 3
+        self.default_mode: ParticipationMode = DEFAULT_MODE
         self.family: str | None = "gpt-image-1"
         self.picture_tokens = 0
         self.allowance = ToolCallAllowance()
@@ -161,7 +163,9 @@ class Harness:
 
     @property
     def preferences(self) -> Preferences:
-        return Preferences(self.sources, self.model_info, PreferenceStore(self.redis))
+        return Preferences(
+            self.sources, self.model_info, PreferenceStore(self.redis), default_mode=self.default_mode
+        )
 
     @property
     def personal_data(self) -> PersonalData:

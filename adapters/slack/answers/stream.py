@@ -22,6 +22,7 @@ from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, SlackUns
 from adapters.slack.formatting import blocks
 from adapters.slack.formatting.blocks import Block, MessageForm, preview, reply_digest, shown_text
 from adapters.slack.formatting.growing_text import GrowingMessages
+from adapters.slack.payloads import part, string
 from adapters.slack.workspaces.workspace import Later, Workspace
 from bot.domain.errors import PlatformUnavailable
 from bot.domain.events import PostedMessage
@@ -33,6 +34,7 @@ APPEND_INTERVAL_S = 1.0
 EDIT_INTERVAL_S = 1.2  # chat.update is Tier 3: 50 a minute
 FINISH_PATIENCE_S = 20.0  # then the worker, which has other answers to show, delivers it again
 FIRST_PAUSE_S = 0.3
+IMAGES_ELSEWHERE = "_The images are in your direct messages with me._"
 REPLACE_AFTER_S = 3.0  # readers should not wait longer than this for the end of an answer
 
 
@@ -175,11 +177,12 @@ class SlackAnswer:
 
     async def _finish_once(self, reply: Reply, digest: str) -> None:
         text = shown_text(reply, self._thread.form)
-        if self._no_image:
-            text = f"{text}\n\n{self._no_image}"
+        ephemeral = reply.private and not self._messages
+        note = self._no_image or (IMAGES_ELSEWHERE if ephemeral and reply.images else "")
+        text = f"{text}\n\n{note}" if note else text
         text = (await aside(len(text), blocks.defused, text)).strip("\n")
         await aside(len(text), self._parts, text)  # cached for the calls below
-        if reply.private and not self._messages:
+        if ephemeral:
             trailer = self._trailer(reply)
             for _, part in self.sent.rest("thread", digest, self._growth.parts(text, self._limit)):
                 try:
@@ -194,9 +197,18 @@ class SlackAnswer:
                 await self._thread.delete(message)
                 self._messages.remove(message)
         images = () if self._no_image else reply.images
+        if ephemeral and images:
+            await self._upload_to_asker()
         if no_image := await self._pictures.show_or_explain(images, digest):
             self._no_image = no_image
             raise _Simpler
+
+    async def _upload_to_asker(self) -> None:
+        """From now on upload the images to the asker's direct messages, because an ephemeral message takes no files."""
+        opened = await self._workspace.api.call("conversations.open", {"users": self._post.data["user"]})
+        place = {name: value for name, value in self.post.data.items() if name != "thread"}
+        direct = string(part(opened, "channel").get("id"))
+        self._pictures = ImageUploads(self._workspace.api, place | {"channel": direct})
 
     # -------------------------------------------------------------- layout
 

@@ -5,7 +5,13 @@ from datetime import timedelta
 
 from adapters.slack.events.interactions import button_pressed, command, session_stopped, submitted
 from adapters.slack.formatting.mrkdwn import mentioned
-from adapters.slack.messages.content import MessageContent, mentioned_ids, own_mentions, read_message
+from adapters.slack.messages.content import (
+    MessageContent,
+    mentioned_ids,
+    own_mentions,
+    read_message,
+    tags_others,
+)
 from adapters.slack.payloads import Bot, Origin, Payload, message_id, origin, part, time_of
 from bot.domain.events import (
     Address,
@@ -102,6 +108,7 @@ def _received_message(
         addressed=named or direct,
         channel=event["channel"],
         direct=direct,
+        mentions_others=tags_others(event, bot.ids),
     )
 
 

@@ -14,6 +14,7 @@ View = dict[str, Any]
 
 ASK_VIEW, ASK_ABOUT_VIEW, COMMENT_VIEW = "ask", "ask_about", "comment"
 CHOOSE_TEMPLATE, CHOOSE_DEPLOYMENT = "choose_template", "choose_deployment"
+CHOOSE_CHANNEL, CHOOSE_MODE = "choose_channel", "choose_mode"
 FORGET, FORGET_NOW, KEEP = "forget", "forget_now", "keep"
 
 # docs.slack.dev/reference/block-kit: characters of a section and an option, options of a menu.
@@ -95,10 +96,18 @@ def quoted(view: Payload) -> str:
 # ------------------------------------------------------------------ Home tab
 
 
-def home(profile: UserProfile, words: str = "", *, asks: bool = False) -> View:
-    """The Home tab: a person's settings, usage, and stored data.
+def home(
+    profile: UserProfile,
+    words: str = "",
+    *,
+    asks: bool = False,
+    channel: str = "",
+    there: UserProfile | None = None,
+) -> View:
+    """The Home tab: a person's settings, usage, and stored data, and the participation mode of a channel.
 
-    `words` report what was done or, with `asks`, what would be deleted.
+    `words` report what was done or, with `asks`, what would be deleted. `there` is the profile for the `channel` that
+    they have picked.
     """
     blocks: list[Block] = _sections(from_markdown(words)) if words else []
     if asks:
@@ -109,9 +118,11 @@ def home(profile: UserProfile, words: str = "", *, asks: bool = False) -> View:
     templates = _menu("Prompt", CHOOSE_TEMPLATE, profile.templates, profile.template, usual)
     deployments = _menu("Model", CHOOSE_DEPLOYMENT, profile.deployments, profile.deployment)
     blocks += templates + deployments or [_section("There are no settings to choose from.")]
+    blocks += _channel_settings(channel, there)
     blocks += [_header("Usage"), *_sections(from_markdown(profile.usage) or "No usage yet.")]
     blocks += [_header("Your data"), _stored_data(profile)]
-    return {"type": "home", "blocks": blocks}
+    view: View = {"type": "home", "blocks": blocks}
+    return view | {"private_metadata": channel} if channel else view
 
 
 def notice(words: str) -> View:
@@ -122,6 +133,31 @@ def notice(words: str) -> View:
 def chosen(action: Payload) -> str:
     """The name that was chosen from a menu; empty for Automatic."""
     return str(part(action, "selected_option")["value"]).removeprefix("=")
+
+
+def picked_channel(action: Payload) -> str:
+    """The id of the channel that was picked from a menu of channels; empty if none."""
+    return str(action.get("selected_conversation") or "")
+
+
+def _channel_settings(channel: str, there: UserProfile | None) -> list[Block]:
+    """A menu of channels and, for the one that was picked, the menu of its participation modes."""
+    picker: Block = {
+        "type": "conversations_select",
+        "action_id": CHOOSE_CHANNEL,
+        "placeholder": plain_text("Pick a channel"),
+        "filter": {"include": ["public", "private"], "exclude_bot_users": True},
+    }
+    if channel:
+        picker["initial_conversation"] = channel
+    pick = "*Participation in a channel*\nWhat I answer there without a mention."
+    blocks: list[Block] = [_header("Channels"), _section(pick) | {"accessory": picker}]
+    if there is None:
+        return blocks
+    usual = f"Default: {there.usual_mode}" if there.usual_mode else ""
+    menu = _menu("Mode", CHOOSE_MODE, there.modes, there.mode, usual)
+    described = "\n".join(f"• *{name}*: {description}" for name, description in there.modes)
+    return [*blocks, *menu, _section(described)] if menu else blocks
 
 
 def _header(text: str) -> Block:

@@ -9,9 +9,10 @@ from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.formatting import views
 from adapters.slack.formatting.blocks import RATING_ACTION
 from adapters.slack.formatting.views import View
+from adapters.slack.inbound.linked_messages import is_in_channel
 from adapters.slack.manifest import ASK_ABOUT_SHORTCUT, ASK_SHORTCUT, SUGGESTED_PROMPTS
 from adapters.slack.messages.content import MessageContent, as_text, author_of, mentioned_ids, read_message
-from adapters.slack.payloads import Payload, part, user_of
+from adapters.slack.payloads import Payload, part, string, user_of
 from adapters.slack.workspaces.workspace import Later, Workspace
 from bot.domain.adapter import SelfService
 from bot.domain.errors import PlatformUnavailable, Refused, StateUnavailable
@@ -21,6 +22,13 @@ log = logging.getLogger(__name__)
 
 HOME_AWAY = "I can't load this right now. Please reopen this tab in a moment."
 HOME_EMPTY = "Send me a message in the Messages tab, or mention me in a channel."
+NOT_A_MEMBER = (
+    "Only members of a channel can change what I answer there. Join the channel, or ask one of its members."
+)
+MODE_NOT_SET = (
+    "I couldn't change that: I can't see who is a member of this channel. Invite me there, or mention me in it with "
+    "`follow`, `dialogue`, `mention-only` or `mute`."
+)
 TITLE_LIMIT = 80
 THREADS_KEPT = 1_000
 AUTHOR_LIMIT = 100
@@ -97,12 +105,14 @@ class HomeAndModals:
                 pass
 
     async def _publish(
-        self, workspace: Workspace, user: User, words: str = "", *, asks: bool = False
+        self, workspace: Workspace, user: User, words: str = "", *, asks: bool = False, channel: str = ""
     ) -> None:
         try:
             view = views.notice(HOME_EMPTY)
             if self._self_service is not None:
-                view = views.home(await self._self_service.profile(user, ""), words, asks=asks)
+                there = await self._self_service.profile(user, channel) if channel else None
+                profile = await self._self_service.profile(user, "")
+                view = views.home(profile, words, asks=asks, channel=channel, there=there)
         except StateUnavailable as error:
             log.warning("Could not load a Home tab: %s", error)
             view = views.notice(HOME_AWAY)
@@ -112,6 +122,7 @@ class HomeAndModals:
         if self._self_service is None:
             return
         user = user_of(part(payload, "user"), team)
+        channel = string(part(payload, "view").get("private_metadata"))
         words, asks = "", False
         actions: list[Payload] = payload.get("actions") or []
         for action in actions:
@@ -121,6 +132,11 @@ class HomeAndModals:
                         await self._self_service.choose(user, "", template=views.chosen(action))
                     case views.CHOOSE_DEPLOYMENT:
                         await self._self_service.choose(user, "", deployment=views.chosen(action))
+                    case views.CHOOSE_CHANNEL:
+                        channel = views.picked_channel(action)
+                    case views.CHOOSE_MODE:
+                        self._later(self._choose_mode(workspace, user, channel, views.chosen(action)))
+                        return
                     case views.KEEP:
                         pass
                     case views.FORGET:
@@ -132,7 +148,24 @@ class HomeAndModals:
                         return
             except Refused as refusal:
                 words = str(refusal)
-        self._later(self._publish(workspace, user, words, asks=asks))
+        self._later(self._publish(workspace, user, words, asks=asks, channel=channel))
+
+    async def _choose_mode(self, workspace: Workspace, user: User, channel: str, mode: str) -> None:
+        """Set the participation mode of a channel, for one of its members, and show the result."""
+        try:
+            if self._self_service is None or not channel:
+                return
+            if await is_in_channel(workspace, user.id, channel):
+                await self._self_service.choose(user, channel, mode=mode)
+                words = f"Saved: the mode of this channel is now {mode or 'the default one'}."
+            else:
+                words = NOT_A_MEMBER
+        except Refused as refusal:
+            words = str(refusal)
+        except (PlatformUnavailable, StateUnavailable) as error:
+            log.info("The participation mode of a channel could not be set: %s", error)
+            words = MODE_NOT_SET
+        await self._publish(workspace, user, words, channel=channel)
 
     # -------------------------------------------------------------- forms
 

@@ -88,7 +88,7 @@ async def _require_access(workspace: Workspace, data: Mapping[str, str], channel
     is_open = found.get("is_private") is False and not (found.get("is_mpim") or found.get("is_group"))
     if is_open and await _is_full_member(workspace, data):
         return
-    if not await _is_in_channel(workspace, data.get("user", ""), channel):
+    if not await is_in_channel(workspace, data.get("user", ""), channel):
         raise NotAllowed(NOT_FOR_YOU)
 
 
@@ -104,8 +104,8 @@ async def _is_full_member(workspace: Workspace, data: Mapping[str, str]) -> bool
     return bool(found) and not guest
 
 
-async def _is_in_channel(workspace: Workspace, user: str, channel: str) -> bool:
-    """Whether a person is among the members. Raises NotAllowed if there are too many to look through."""
+async def is_in_channel(workspace: Workspace, user: str, channel: str) -> bool:
+    """Whether a person is among the members. Raises NotAllowed if there are too many, and PlatformUnavailable."""
     args: dict[str, object] = {"channel": channel, "limit": MEMBERS}
     for _ in range(MEMBER_PAGES if user else 0):
         page = await workspace.api.call("conversations.members", args, patience_s=PATIENCE_S)

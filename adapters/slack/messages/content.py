@@ -1,7 +1,7 @@
 """Reads a message of Slack: the author's own words, what it quotes, its files and links, and what can't be read."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
@@ -40,6 +40,8 @@ _PLACEHOLDERS = frozenset(
     }
 )
 """Texts with which Slack stands in for blocks; they say nothing."""
+_CODE_OR_QUOTE = re.compile(r"```.*?```|`[^`\n]+`|^(?:&gt;|>)[^\n]*", re.DOTALL | re.MULTILINE)
+_TAG = re.compile(r"<(?:@(?P<id>[UWB][A-Z0-9]+)|!subteam\^|!(?:here|channel|everyone)\b)[^<>\n]*>")
 _NOT_A_WORD = re.compile(r"[\W_]+")
 _LONG = UnreadPart(name="The message", reason="was only read in part, because it is too large.")
 _EMPTY_FORWARD = "came without its text, so I can't read it. Copy the text into a message, please."
@@ -89,6 +91,30 @@ def own_mentions(message: Payload) -> set[str]:
     """The ids of the people whom the author of a message mentions, not what the message quotes."""
     own = {"text": message.get("text"), "blocks": message.get("blocks")}
     return {id for id in mentioned_ids(own) if id[0] in "UW"}
+
+
+def tags_others(message: Payload, bot_ids: Collection[str]) -> bool:
+    """Whether the author tags anybody but the bot: people, other bots, user groups, @here, @channel or @everyone.
+
+    Code and quotes don't count. The rich text says what they are; without one, the text is read.
+    """
+    rich = [block for block in objects(message.get("blocks")) if block.get("type") == "rich_text"]
+    if not rich:
+        written = _CODE_OR_QUOTE.sub(" ", string(message.get("text"))[:40_000])
+        return any(tag["id"] not in bot_ids for tag in _TAG.finditer(written))
+    waiting, left = rich, 5_000
+    while waiting and left > 0:
+        left -= 1
+        element = waiting.pop()
+        kind = string(element.get("type"))
+        if kind in ("rich_text_quote", "rich_text_preformatted") or part(element, "style").get("code"):
+            continue
+        if kind in ("usergroup", "broadcast", "team") or (
+            kind == "user" and element.get("user_id") not in bot_ids
+        ):
+            return True
+        waiting += objects(element.get("elements"))[:500]
+    return False
 
 
 def _id_of(element: Payload) -> set[str]:

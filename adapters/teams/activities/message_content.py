@@ -30,11 +30,13 @@ _QUOTED = re.compile(r"<quoted messageId=\"[^\">]{1,64}\"\s*/>")
 _MARKUP = re.compile(r"<blockquote[^<>]{0,500}\sitemtype=\"http://schema\.(?:skype\.com|org)/", re.I)
 """A quote as Teams writes it. Other tags may be typed by the person, for example in a question about HTML."""
 
+_CITED = frozenset(("blockquote", "code", "pre", "codeblock"))
+
 _Item = TypeVar("_Item")
 
 
 class ActivityContent(NamedTuple):
-    """The parts of a message; `addressed` says whether it mentions the bot."""
+    """The parts of a message; `addressed` says whether it mentions the bot, `mentions_others` whether anybody else."""
 
     text: str
     addressed: bool
@@ -42,6 +44,7 @@ class ActivityContent(NamedTuple):
     quotes: tuple[QuotedMessage, ...]
     unread: tuple[UnreadPart, ...]
     links: tuple[str, ...]
+    mentions_others: bool = False
 
 
 def read_content(activity: Activity) -> ActivityContent:
@@ -74,6 +77,7 @@ def read_content(activity: Activity) -> ActivityContent:
         quotes=quoted,
         unread=tuple(_distinct(unread)),
         links=message_links([text, *html.links]),
+        mentions_others=_mentions_others(activity),
     )
 
 
@@ -146,6 +150,25 @@ def _own_mentions(activity: Activity, root: Element) -> list[Element]:
         ours.append(words(activity.recipient.name or ""))
         own = [bool(name) and name in ours for name in shown]
     return [element for group, is_own in zip(groups, own, strict=True) if is_own for element in group]
+
+
+def _mentions_others(activity: Activity) -> bool:
+    """Whether the sender mentions anybody but the bot: people, tags, channels, teams, everyone, other bots.
+
+    What stands in code or in a quote does not count: the HTML copy says what that is.
+    """
+    entities = [as_object(entity.get("mentioned")) for entity in _mentions(activity)]
+    others = any(mentioned.get("id") != activity.recipient.id for mentioned in entities)
+    copies = [file.content for file in activity.attachments or [] if _is_copy(file)]
+    if not any("<at" in copy or "/Mention" in copy for copy in copies):
+        return others
+    root, complete = parse_html("\n".join(copies))
+    groups = mentions(root)
+    if not groups or not complete:
+        return others
+    own = {id(element) for element in _own_mentions(activity, root)}
+    cited = {id(inner) for element in root.walk() if element.tag in _CITED for inner in element.walk()}
+    return any(id(element) not in own | cited for group in groups for element in group)
 
 
 # ------------------------------------------------------------------ the sender's own words

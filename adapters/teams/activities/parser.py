@@ -162,6 +162,7 @@ def _received_message(activity: Activity) -> Event | None:
         addressed=content.addressed or direct or bool(profile or activity.recipient.is_targeted),
         channel=activity.channel,
         direct=direct,
+        mentions_others=content.mentions_others,
         threaded=activity.kind != "groupChat",
     )
 

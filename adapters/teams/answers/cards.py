@@ -70,6 +70,7 @@ def settings(profile: UserProfile, *, direct: bool, note: str = "", viewer: str 
     chosen = [
         *_choice("template", "Prompt", profile.templates, profile.template),
         *_choice("deployment", "Model", profile.deployments, profile.deployment),
+        *_choice("mode", "Participation", profile.modes, profile.mode, profile.usual_mode),
     ]
     if chosen:
         body += [_text(scope, isSubtle=True), *chosen]
@@ -151,15 +152,17 @@ def _execute(title: str, verb: str, **look: object) -> Fields:
     return {"type": "Action.Execute", "title": title, "verb": verb, **look}
 
 
-def _choice(name: str, label: str, offered: Sequence[tuple[str, str]], chosen: str) -> list[Fields]:
-    """A choice set; empty without options."""
+def _choice(
+    name: str, label: str, offered: Sequence[tuple[str, str]], chosen: str, usual: str = ""
+) -> list[Fields]:
+    """A choice set; empty without options. `usual` is what Automatic means."""
     if not offered:
         return []
     choices = [
         {"title": _shortened(f"{value}: {what}" if what else value), "value": value}
         for value, what in offered
     ]
-    choices.insert(0, {"title": "Automatic", "value": AUTOMATIC})
+    choices.insert(0, {"title": f"Automatic ({usual})" if usual else "Automatic", "value": AUTOMATIC})
     known = chosen if chosen in dict(offered) else AUTOMATIC
     return [{"type": "Input.ChoiceSet", "id": name, "label": label, "choices": choices, "value": known}]
 

@@ -59,7 +59,10 @@ class SettingsDialogs:
         note = ""
         if verb == "choose":
             template, deployment = _chosen(data, "template"), _chosen(data, "deployment")
-            await self._self_service.choose(user, channel, template=template, deployment=deployment)
+            mode = None if direct else _chosen(data, "mode")
+            await self._self_service.choose(
+                user, channel, template=template, deployment=deployment, mode=mode
+            )
             note = "Saved."
         elif verb == "forget":
             return cards.forgetting(await self._self_service.ask_forget(user))

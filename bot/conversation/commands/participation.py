@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from bot.conversation.commands.command import Command, CommandCall, CommandResult
 from bot.domain.errors import NotAllowed
+from bot.domain.participation import ParticipationMode
 from bot.domain.turns import Reply
-from bot.storage.prompts.preferences import ParticipationMode
 
 
 class _ParticipationCommand(Command):
@@ -22,22 +22,48 @@ class _ParticipationCommand(Command):
             await store.set_quiet(received, True)
         else:
             await store.choose(received.user, received.channel, mode=self.mode)
-        if self.mode == "follow":
+        if self.mode in ("follow", "dialogue"):
             await store.set_quiet(received, False)
-        everything = self.mode == "follow" and not received.threaded
-        return CommandResult(Reply(text=_EVERYTHING if everything else self.done))
+        return CommandResult(Reply(text=self.done if received.threaded else self.done_without_threads))
 
-
-_EVERYTHING = "I'll respond to all messages here. To undo this, send `/mention-only`."
+    @property
+    def done_without_threads(self) -> str:
+        """The reply in a chat without threads."""
+        return self.done
 
 
 class FollowCommand(_ParticipationCommand):
     name = "follow"
-    help = "respond in my threads without a mention"
-    menu = "Answer in this channel's threads without a mention"
+    help = "answer everything in my threads here, unless somebody else is tagged"
+    menu = "Answer everything in this channel's threads"
     aliases = ("unmute",)
     mode = "follow"
-    done = "I'll respond in my threads in this channel without a mention."
+    done = (
+        "I'll answer everything in my threads in this channel, unless somebody else is tagged. To undo this, mention "
+        "me with `dialogue`."
+    )
+
+    @property
+    def done_without_threads(self) -> str:
+        return (
+            "I'll respond to all messages here, unless somebody else is tagged. To undo this, mention me with "
+            "`mention-only`."
+        )
+
+
+class DialogueCommand(_ParticipationCommand):
+    name = "dialogue"
+    help = "answer mentions here, and follow-ups until others join in"
+    menu = "Answer mentions, and follow-ups until others join in"
+    mode = "dialogue"
+    done = (
+        "In this channel I'll answer mentions, and follow-ups of the person who mentioned me until somebody else joins "
+        "in or is tagged."
+    )
+
+    @property
+    def done_without_threads(self) -> str:
+        return "I'll answer mentions here, and replies to my questions."
 
 
 class MentionOnlyCommand(_ParticipationCommand):
@@ -46,18 +72,24 @@ class MentionOnlyCommand(_ParticipationCommand):
     menu = "Answer only when mentioned"
     aliases = ("mention only",)
     mode = "mention"
-    done = "I'll only respond in this channel when I'm mentioned."
+    done = "I'll only respond in this channel when I'm mentioned. To undo this, mention me with `dialogue`."
 
 
 class QuietCommand(_ParticipationCommand):
     name = "quiet"
     help = "respond in this conversation only when mentioned"
     mode = None
-    done = "I'll only respond in this conversation when I'm mentioned. To undo this, send `/follow`."
+    done = (
+        "I'll only respond in this conversation when I'm mentioned. To undo this, mention me with `dialogue`."
+    )
 
 
 class MuteCommand(_ParticipationCommand):
     name = "mute"
-    help = "respond only to commands in this channel"
+    help = "answer only mentions in this channel, visibly only to the person who asks"
+    menu = "Answer only mentions, and only to the person who asks"
     mode = "mute"
-    done = "I'll only respond to commands in this channel. To undo this, send `/follow`."
+    done = (
+        "In this channel I'll answer mentions only, and only the person who asks sees the answer. To undo this, "
+        "mention me with `dialogue`."
+    )

@@ -12,6 +12,7 @@ from bot.conversation.commands.answers import (
 from bot.conversation.commands.choices import ModelCommand, PromptCommand, uncapitalised
 from bot.conversation.commands.command import Command, CommandCall, CommandResult, CommandServices
 from bot.conversation.commands.participation import (
+    DialogueCommand,
     FollowCommand,
     MentionOnlyCommand,
     MuteCommand,
@@ -57,6 +58,7 @@ COMMANDS: tuple[Command, ...] = (
     ResetCommand(),
     ForgetCommand(),
     FollowCommand(),
+    DialogueCommand(),
     MentionOnlyCommand(),
     QuietCommand(),
     MuteCommand(),

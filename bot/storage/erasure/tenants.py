@@ -16,7 +16,7 @@ from bot.storage.redis.client import Redis, Script, literal
 from bot.storage.usage.reports import UsageReports
 
 _CLEAR = Script("clear")
-_BESIDE = frozenset({"sent", "picture", "summary", "feed"})
+_BESIDE = frozenset({"sent", "picture", "summary", "feed", "others"})
 _NAMES = 200
 """Keys that are deleted per round trip."""
 

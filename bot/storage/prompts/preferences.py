@@ -6,17 +6,14 @@ import msgspec
 from msgspec.structs import replace
 
 from bot.domain.events import MessageReceived, User
+from bot.domain.participation import ParticipationMode
 from bot.domain.publications import Assignment, Place, Scope
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 
-ParticipationMode = Literal["", "follow", "mention", "mute"]
-"""How the bot participates in a channel: `follow` answers in threads that it is in (the default); `mention`
-answers only where it is mentioned (the default in group chats); `mute` answers only commands."""
-
 
 class Preference(msgspec.Struct, frozen=True, kw_only=True):
-    """The preferences of one scope; empty means not chosen. `quiet` applies to one conversation.
+    """The preferences of one scope; empty means not chosen. `quiet` applies to one conversation: only mentions there.
 
     `usual` is the default template of the tenant.
     """
@@ -24,7 +21,7 @@ class Preference(msgspec.Struct, frozen=True, kw_only=True):
     template: str = ""
     usual: str = ""
     deployment: str = ""
-    participation: ParticipationMode = msgspec.field(default="", name="manner")
+    participation: ParticipationMode | Literal[""] = msgspec.field(default="", name="manner")
     quiet: bool = False
 
 
@@ -66,7 +63,7 @@ class PreferenceStore:
         *,
         template: str | None = None,
         deployment: str | None = None,
-        mode: ParticipationMode | None = None,
+        mode: ParticipationMode | Literal[""] | None = None,
     ) -> None:
         """Store preferences of a channel or person; an empty one is reset, None leaves it unchanged."""
         chosen = {"deployment": deployment, "manner": mode}

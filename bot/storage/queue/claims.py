@@ -17,7 +17,8 @@ class Claim:
     `erasures` is the number of erasures so far, to detect later ones; `more_in_ms` is when the shard has
     something else due, -1 for never. `lost` counts earlier workers that ended without releasing; `certain` says
     whether the last one ended because of the event. `failures` counts the attempts that failed because the
-    platform was unavailable, since `unreachable_s` seconds; `attempt` does not include them.
+    platform was unavailable, since `unreachable_s` seconds; `attempt` does not include them. `others_speak`: somebody
+    else has spoken, or was tagged, since the bot was last mentioned.
     """
 
     conversation: str
@@ -34,6 +35,7 @@ class Claim:
     certain: bool = False
     failures: int = 0
     unreachable_s: float = 0.0
+    others_speak: bool = False
     turns: tuple[Turn, ...]
     places: tuple[int, ...]
 
@@ -69,7 +71,8 @@ class CommitRequest:
     Without a turn, the event ends without a record or, with a `place`, that turn is removed. `sent` is stored as
     it is, `pictures` by their refs. `dead_letter_reason` moves the event to the dead letters. `charge` is
     pending until it is settled. `stored`: `Inbox.store_reply` has stored all of it under this claim, except how
-    the reply was delivered.
+    the reply was delivered. `unanswered` is the reason for which a message gets no answer; `others_speak`: only a
+    mention is answered in this conversation from now on.
     """
 
     turn: Turn | None = None
@@ -79,3 +82,5 @@ class CommitRequest:
     dead_letter_reason: str = ""
     charge: Charge | None = None
     stored: bool = False
+    unanswered: str = ""
+    others_speak: bool = False

@@ -28,6 +28,7 @@ from bot.storage.conversations.turns import read_placed
 from bot.storage.queue.claims import Claim as Claim
 from bot.storage.queue.claims import CommitRequest as CommitRequest
 from bot.storage.queue.dead_letters import DeadLetter, read_event
+from bot.storage.queue.unanswered import NOT_IN_THREAD, record
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
@@ -106,6 +107,7 @@ class Inbox:
                 keys.of("turns", conversation),
                 keys.waiting(shard),
                 keys.of("owner", conversation),
+                keys.unanswered(shard),
             ],
             [
                 _json.encode(event),
@@ -120,6 +122,9 @@ class Inbox:
                 keys.WAITING_S,
                 event.address.owner,
                 self._retention_s + keys.DAY_S,
+                "" if addressed else record(event, NOT_IN_THREAD),
+                keys.UNANSWERED_S,
+                keys.UNANSWERED_KEPT,
             ],
         )
         return answer.decode()
@@ -156,16 +161,18 @@ class Inbox:
     async def supersede(self, event: MessageReceived | MessageEdited | MessageDeleted) -> bool:
         """Stop the running answer to the same person in this conversation. Returns whether there was one.
 
-        Their earlier waiting questions are marked `superseded`. An edit or deletion stops only the answer to
-        its own message; an edit of which only the formatting has changed stops nothing.
+        Their earlier waiting questions are marked `superseded`. A message without a mention stops nothing while
+        somebody else speaks there. An edit or deletion stops only the answer to its own message; an edit of which only
+        the formatting has changed stops nothing.
         """
         conversation = event.address.conversation
-        names = [keys.of("lease", conversation), keys.of("inbox", conversation)]
+        names = [keys.of(kind, conversation) for kind in ("lease", "inbox", "others")]
         user, target = event.user, "" if isinstance(event, MessageReceived) else event.target
         why = str(event.__struct_config__.tag)
         if isinstance(event, MessageEdited) and await self._stays(event):
             return False
-        arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS, target, why]
+        alone = isinstance(event, MessageReceived) and not event.addressed
+        arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS, target, why, int(alone)]
         return bool(await self._redis.run(_SUPERSEDE, names, arguments))
 
     async def _stays(self, edited: MessageEdited) -> bool:
@@ -193,7 +200,7 @@ class Inbox:
         if not answer[0]:
             return int(answer[1])
         conversation, token, attempt, post, stop, erasures, event, waited, more, *rest = answer
-        lost, certain, failures, unreachable_ms, *turns = rest
+        lost, certain, failures, unreachable_ms, others_speak, *turns = rest
         read, places = read_placed(turns)
         return Claim(
             conversation=conversation.decode(),
@@ -210,6 +217,7 @@ class Inbox:
             certain=bool(certain),
             failures=failures,
             unreachable_s=unreachable_ms / 1000,
+            others_speak=bool(others_speak),
             turns=read,
             places=places,
         )
@@ -328,6 +336,10 @@ class Inbox:
             keys.PENDING_CHARGE_S,
             keys.TALKS_S,
             replaced,
+            _others_speak(claim, request),
+            record(claim.event, request.unanswered) if claim.event and request.unanswered else "",
+            keys.UNANSWERED_S,
+            keys.UNANSWERED_KEPT,
             request.sent,
             *request.pictures.values(),
         ]
@@ -357,6 +369,13 @@ def _place(claim: Claim, request: CommitRequest) -> tuple[int | str, str]:
     return claim.places[request.place], claim.turns[request.place].id
 
 
+def _others_speak(claim: Claim, request: CommitRequest) -> str:
+    """1 if others speak from now on, 0 if the bot was mentioned; empty leaves it as it is."""
+    if request.others_speak:
+        return "1"
+    return "0" if isinstance(claim.event, MessageReceived) and claim.event.addressed else ""
+
+
 def _commit_keys(claim: Claim, request: CommitRequest) -> list[str]:
     conversation, turn = claim.conversation, request.turn
     user = turn.received.user if turn else None
@@ -369,6 +388,8 @@ def _commit_keys(claim: Claim, request: CommitRequest) -> list[str]:
         keys.waiting(claim.shard),
         keys.pending_charges(claim.shard),
         keys.talks(claim.shard, user.tenant, user.id) if user else keys.talks(claim.shard, "", ""),
+        keys.of("others", conversation),
+        keys.unanswered(claim.shard),
         keys.of("sent", conversation, turn.id if turn else ""),
         *(keys.of("picture", conversation, ref) for ref in request.pictures),
     ]

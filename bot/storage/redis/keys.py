@@ -15,6 +15,8 @@ SHARDS = 64
 DAY_S = 86_400
 SEEN_S = DAY_S  # platforms redeliver within minutes; a day covers an outage
 LEASE_S = DAY_S
+UNANSWERED_S = DAY_S
+UNANSWERED_KEPT = 200  # records of a shard
 WAITING_S = DAY_S
 DEAD_LETTER_S = 30 * DAY_S
 EVENT_STREAM_S = 600
@@ -85,6 +87,8 @@ KINDS = (
     ),
     Kind("turns", "list", "turns, newest last", "retention"),
     Kind("owner", "string", "the user whose conversation it is", "retention + 24 h"),
+    Kind("others", "string", "marks that others speak since the bot was last mentioned", "retention"),
+    Kind("unanswered", "list", "the newest messages that were not answered, with the reason", "24 h"),
     Kind("summary", "string", "a summary of truncated history", "retention"),
     Kind("sent", "string", "the prompts of a turn, compressed", "retention"),
     Kind("picture", "string", "an image of a turn", "retention"),
@@ -203,6 +207,11 @@ def latency(at: datetime) -> str:
 def waiting(shard: int) -> str:
     """The number of waiting events of each tenant in a shard."""
     return f"{shard_prefix(shard)}waiting"
+
+
+def unanswered(shard: int) -> str:
+    """The records of messages that were not answered."""
+    return f"{shard_prefix(shard)}unanswered"
 
 
 def dead_letters(shard: int) -> str:

@@ -4,7 +4,7 @@
 -- `again`: the reply to this ticket was lost; the claim that it made is returned once more.
 -- Returns {conversation, token, attempt, post or false, stop request or false, number of erasures or false, event, waited ms,
 --          due (ms until the next one, or -1), number of lost workers, whether the event was certainly the cause,
---          number of failures of the platform, ms since the first of them, turn...}.
+--          number of failures of the platform, ms since the first of them, whether others speak, turn...}.
 -- A worker is lost if it neither released nor committed: `open` is still set, to 1 or to what the worker reported.
 -- If nothing is due: {false, ms until the earliest is due, or -1}.
 local time = redis.call('TIME')
@@ -24,7 +24,8 @@ local function held(conversation, event, waited)
   local lease = redis.call('HMGET', lease_of(conversation), 'token', 'attempt', 'post', 'stop', 'erasures', 'lost', 'certain', 'failures',
     'since')
   local answer = { conversation, tonumber(lease[1]), tonumber(lease[2]), lease[3], lease[4], lease[5], event, waited,
-    until_next(), tonumber(lease[6] or 0), tonumber(lease[7] or 0), tonumber(lease[8] or 0), now - tonumber(lease[9] or now) }
+    until_next(), tonumber(lease[6] or 0), tonumber(lease[7] or 0), tonumber(lease[8] or 0), now - tonumber(lease[9] or now),
+    redis.call('EXISTS', ARGV[1] .. 'others:' .. conversation) }
   for _, turn in ipairs(redis.call('LRANGE', ARGV[1] .. 'turns:' .. conversation, -tonumber(ARGV[3]), -1)) do
     answer[#answer + 1] = turn
   end

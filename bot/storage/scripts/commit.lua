@@ -1,9 +1,11 @@
 -- Store a turn and complete its event: the turn, its prompts, its images, the head of the inbox and the lease change in one
 -- step, and only for the holder of the lease.
--- KEYS lease, ready, inbox, turns, buried, waiting, owed, talks of the person, sent, picture...
+-- KEYS lease, ready, inbox, turns, buried, waiting, owed, talks of the person, others, unanswered, sent, picture...
 -- ARGV token, conversation, channel, shard, turn or '', place ('' appends, else an index counted from the end),
 --      turns to keep, retention s, dead letter or '', its life s, tenant or '', event to charge or '', its charge,
---      life of owed s, life of talks s, id of the turn at the place or '', sent, picture...
+--      life of owed s, life of talks s, id of the turn at the place or '', whether others speak from now on (1, 0,
+--      or '': unchanged), record of a message that is not answered or '', its life s, maximum number of such records,
+--      sent, picture...
 -- An empty turn with a place removes the turn there. If turns were erased since the claim, the place is found by id, and an
 -- erased turn is not stored again. Nothing of a withdrawn event is stored.
 -- Returns 0 if the lease belongs to another worker, 2 if this commit was made before, else 1.
@@ -47,9 +49,19 @@ if ARGV[12] ~= '' then
   redis.call('HSET', KEYS[7], ARGV[12], ARGV[13])
   redis.call('EXPIRE', KEYS[7], ARGV[14])
 end
-for i = 9, #KEYS do
-  if kept and ARGV[i + 8] ~= '' then
-    redis.call('SET', KEYS[i], ARGV[i + 8], 'EX', retention)
+if ARGV[17] == '1' then
+  redis.call('SET', KEYS[9], 1, 'EX', retention)
+elseif ARGV[17] == '0' then
+  redis.call('DEL', KEYS[9])
+end
+if ARGV[18] ~= '' then
+  redis.call('LPUSH', KEYS[10], ARGV[18])
+  redis.call('LTRIM', KEYS[10], 0, ARGV[20] - 1)
+  redis.call('EXPIRE', KEYS[10], ARGV[19])
+end
+for i = 11, #KEYS do
+  if kept and ARGV[i + 10] ~= '' then
+    redis.call('SET', KEYS[i], ARGV[i + 10], 'EX', retention)
   end
 end
 if ARGV[9] ~= '' and kept then

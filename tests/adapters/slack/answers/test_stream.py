@@ -482,6 +482,21 @@ async def test_only_the_asker_sees_a_private_reply(room: FakeAdapter) -> None:
     assert message["thread_ts"] == received.address.data["thread"]
 
 
+async def test_private_images_go_to_the_askers_direct_messages(room: FakeAdapter) -> None:
+    """Field fault 104: a mention in a muted channel is answered privately, also with an image."""
+    received = await room.asked()
+    picture = Image(mime="image/png", data=PICTURE, alt="A red bicycle")
+    reply = Reply(text="Here.", images=(picture,), private=True)
+    done = await room.adapter.close(await room.open(received), reply)
+    assert await room.adapter.close(done, reply) == done
+    assert room.shown(received) == []
+    (message,) = room.slack.workspace.ephemeral
+    assert message["markdown"] == "Here.\n\n_The images are in your direct messages with me._"
+    shared = [args for method, args, _ in room.slack.log if method == "files.completeUploadExternal"]
+    assert [args["channel_id"][0] for args in shared] == ["D"]
+    assert not any("thread_ts" in args for args in shared)
+
+
 async def test_images_are_uploaded_once_with_alt_text(room: FakeAdapter) -> None:
     received = await room.asked()
     post = await room.open(received)

@@ -20,6 +20,7 @@ from tests.adapters.slack.conftest import FakeAdapter, room_with
 CHANNEL = "C0GENERAL"
 TABLE = "Used:\n\n| | Answers |\n|---|---|\n| Today | **3** |"
 
+MODES = (("follow", "Answers everything"), ("quiet", "Answers privately"))
 ABOUT = UserProfile(
     templates=(("assistant", "Answers questions"), ("pirate", "Speaks like a pirate, " + "arr " * 40)),
     usual="assistant",
@@ -38,16 +39,27 @@ class FakePreferences:
     away: bool = False
     forgotten: list[User] = field(default_factory=list[User])
     confirmed: list[str] = field(default_factory=list[str])
+    modes: dict[str, str] = field(default_factory=dict[str, str])
 
     async def profile(self, user: User, channel: str) -> UserProfile:
         self._demand()
-        return self.shown
+        if not channel:
+            return self.shown
+        return replace(self.shown, modes=MODES, mode=self.modes.get(channel, ""), usual_mode="dialogue")
 
     async def choose(
-        self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
+        self,
+        user: User,
+        channel: str,
+        *,
+        template: str | None = None,
+        deployment: str | None = None,
+        mode: str | None = None,
     ) -> None:
         self._demand()
-        assert (channel, user.tenant) == ("", "T0SIM")
+        assert user.tenant == "T0SIM"
+        assert (mode is None) == (channel == "")
+        self.modes[channel] = mode or ""
         if deployment == "large":
             raise NotAllowed("Large is for engineers.")
         if template is not None:
@@ -97,7 +109,7 @@ async def test_the_home_tab_shows_settings_usage_and_data(
     menus = [
         b["accessory"] for b in room.slack.workspace.views.homes["U0ALICE"]["blocks"] if "accessory" in b
     ]
-    assert [menu.get("initial_option", {}).get("value") for menu in menus] == ["=", "=", None]
+    assert [menu.get("initial_option", {}).get("value") for menu in menus] == ["=", "=", None, None]
     assert menus[0]["options"][0]["description"]["text"] == "Default: assistant"
     assert menus[-1]["text"]["text"] == "Delete my data…"
     assert room.engine.events == []
@@ -112,6 +124,34 @@ async def test_a_choice_in_the_home_tab_is_stored(
     await room.slack.until(lambda: room.slack.calls["views.publish"] == 2)
     await room.slack.choose_at_home("U0ALICE", "choose_template", "Automatic")
     assert self_service.shown.template == ""
+
+
+async def test_the_home_tab_sets_the_mode_of_a_channel(home: tuple[FakeAdapter, FakePreferences]) -> None:
+    """Field fault 105: the participation mode was hidden in the last lines of `help`."""
+    room, self_service = home
+    assert "Pick a channel" in read(room)
+    await room.slack.choose_at_home("U0ALICE", "choose_channel", CHANNEL)
+    await room.slack.until(lambda: "Answers privately" in read(room))
+    assert "Default: dialogue" in read(room)
+    await room.slack.choose_at_home("U0ALICE", "choose_mode", "quiet")
+    await room.slack.until(lambda: "the mode of this channel is now quiet" in read(room))
+    assert self_service.modes == {CHANNEL: "quiet"}
+    await room.slack.choose_at_home("U0ALICE", "choose_mode", "Automatic")
+    await room.slack.until(lambda: "is now the default one" in read(room))
+    assert self_service.modes == {CHANNEL: ""}
+
+
+async def test_only_members_set_the_mode_of_a_channel(home: tuple[FakeAdapter, FakePreferences]) -> None:
+    room, self_service = home
+    await room.slack.choose_at_home("U0ALICE", "choose_channel", CHANNEL)
+    await room.slack.until(lambda: "Answers privately" in read(room))
+    room.slack.workspace.channels[CHANNEL].discard("U0ALICE")
+    await room.slack.choose_at_home("U0ALICE", "choose_mode", "quiet")
+    await room.slack.until(lambda: "Only members" in read(room))
+    room.slack.fault("conversations.members", "error", code="missing_scope")
+    await room.slack.choose_at_home("U0ALICE", "choose_mode", "quiet")
+    await room.slack.until(lambda: "Invite me there" in read(room))
+    assert self_service.modes == {}
 
 
 async def test_a_refused_choice_is_explained(home: tuple[FakeAdapter, FakePreferences]) -> None:

@@ -42,9 +42,15 @@ class Counter:
         return self.about_it
 
     async def choose(
-        self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
+        self,
+        user: User,
+        channel: str,
+        *,
+        template: str | None = None,
+        deployment: str | None = None,
+        mode: str | None = None,
     ) -> None:
-        self._take("choose", user.id, channel, template, deployment)
+        self._take("choose", user.id, channel, template, deployment, *([] if mode is None else [mode]))
 
     async def ask_forget(self, user: User) -> str:
         self._take("ask_forget", user.id)
@@ -133,6 +139,19 @@ async def test_a_choice_in_a_channel_covers_its_threads(rig: Rig, self_service: 
     thread = f"{CHANNEL};messageid=1700000000001"
     card_of(await rig.teams.press(thread, "alice", "choose", "1", {"template": "translator"}))
     assert self_service.asked[0] == ("choose", "29:alice", CHANNEL, "translator", None)
+
+
+async def test_a_channels_card_sets_its_mode(rig: Rig, self_service: Counter) -> None:
+    """Field fault 105: the participation mode was hidden in the last lines of `help`."""
+    offered = (("follow", "Everything"), ("mention-only", "Mentions"))
+    self_service.about_it = UserProfile(modes=offered, mode="mention-only", usual_mode="dialogue")
+    shown = json.dumps(card_of(await rig.teams.press(CHANNEL, "alice", "settings", "1")))
+    for words in ("Participation", "mention-only: Mentions", "Automatic (dialogue)"):
+        assert words in shown
+    card_of(await rig.teams.press(CHANNEL, "alice", "choose", "1", {"mode": "follow"}))
+    assert self_service.asked[1] == ("choose", "29:alice", CHANNEL, None, None, "follow")
+    card_of(await rig.teams.press(CHANNEL, "alice", "choose", "1", {"mode": cards.AUTOMATIC}))
+    assert self_service.asked[3] == ("choose", "29:alice", CHANNEL, None, None, "")
 
 
 async def test_deleting_shows_the_amount_first(rig: Rig, self_service: Counter) -> None:
