@@ -12,6 +12,7 @@ from bot.cli.console import load_settings, run
 from bot.cli.evaluate import evaluate
 from bot.cli.prompts import prompts
 from bot.cli.usage import usage
+from bot.cli.why import why
 from bot.domain.errors import BotError, ConfigError
 
 if TYPE_CHECKING:
@@ -244,6 +245,7 @@ def _developer(settings: "Settings") -> "Developer":
 
 parley.command("eval")(evaluate)
 parley.command()(usage)
+parley.command()(why)
 parley.command()(forget)
 parley.command()(backup)
 parley.command()(restore)

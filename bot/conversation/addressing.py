@@ -72,6 +72,13 @@ class Decision(NamedTuple):
         return SENTENCES[self.reason]
 
 
+def explained(reason: str) -> str:
+    """The sentence for a stored reason; one for those that another version of Parley has stored."""
+    return {str(known): sentence for known, sentence in SENTENCES.items()}.get(
+        reason, "This version of Parley has no explanation of this reason."
+    )
+
+
 def decide(
     received: MessageReceived,
     mode: ParticipationMode,

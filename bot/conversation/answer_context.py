@@ -18,7 +18,8 @@ class AnswerContext:
     """How one answer is shown and stopped, and where its files and thread come from.
 
     `on_partial_image` shows partial images, if the platform can. `given` are images of the message that need no
-    download. `erasures` is that of the claim. `private`: only the asker may see the answer.
+    download. `erasures` is that of the claim. `addressing` is why the message is answered; `private`: only the asker
+    may see the answer.
     """
 
     show: Show
@@ -29,6 +30,7 @@ class AnswerContext:
     on_partial_image: OnPartialImage | None = None
     given: Sequence[Image] = ()
     erasures: str = "0"
+    addressing: str = ""
     private: bool = False
 
     @property

@@ -107,8 +107,7 @@ class Engine:
             builder.filter |= refusal.notes if isinstance(refusal, ContentFiltered) else {}
             reply = Reply(text=str(refusal), private=self.command(received) is not None)
             builder.end(reply, "refused", reason=type(refusal).__name__)
-        if context.private:
-            builder.end_privately()
+        builder.addressed(context.addressing, private=context.private)
         return builder
 
     async def _run(

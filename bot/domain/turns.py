@@ -143,7 +143,8 @@ class Turn(Frozen):
     prompt omitted, and why; `reason` explains an outcome other than `answered`. `resets` is true if the
     person started over: later prompts include nothing before it. `since` and `ahead` are those of the prompt.
     `ratings` are by user id; `filter` is as in Delta. `unread` is what could not be read for this answer.
-    `undelivered` is set until the reply is shown.
+    `undelivered` is set until the reply is shown. `addressing` is why the message was answered at all, one of the
+    reasons of `bot.conversation.addressing`.
     """
 
     id: str
@@ -167,6 +168,7 @@ class Turn(Frozen):
     filter: dict[str, str] = {}
     unread: tuple[UnreadPart, ...] = ()
     undelivered: Undelivered | None = None
+    addressing: str = ""
 
 
 def past_turn(received: MessageReceived, question: str, answer: str, id: str = "") -> Turn:

@@ -152,10 +152,11 @@ class TurnBuilder:
         self.notes.append(_TRUNCATED)
         return replace(smaller, since=since, ahead=ahead)
 
-    def end_privately(self) -> None:
-        """Make the reply of the completed turn visible to the asker only; such a message takes no feedback."""
+    def addressed(self, reason: str, *, private: bool) -> None:
+        """Record why the completed turn is answered. A `private` reply is for the asker only, without feedback."""
         turn = self.done()
-        self.turn = replace(turn, reply=replace(turn.reply, private=True, rate=False))
+        reply = replace(turn.reply, private=True, rate=False) if private else turn.reply
+        self.turn = replace(turn, reply=reply, addressing=reason)
 
     def done(self) -> Turn:
         """The completed turn. Raises RuntimeError before `end`."""

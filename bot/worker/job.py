@@ -33,7 +33,8 @@ class Job:
     """Holds the lease of a claim while it is worked on.
 
     `post` is None until the platform shows one. `ended` is true after the commit, which also ends the lease.
-    `reply` is the finished reply that is stored, and not delivered yet. `private`: only the asker may see it.
+    `reply` is the finished reply that is stored, and not delivered yet. `private`: only the asker may see it;
+    `addressing` is why the message is answered.
     The methods raise LeaseLost and StateUnavailable, except `release`.
     """
 
@@ -51,7 +52,7 @@ class Job:
         self.task: asyncio.Task[None] | None = None
         self.ended = False
         self.alone = False
-        self.private = False
+        self.private, self.addressing = False, ""
         self.reply: CommitRequest | None = None
         self._recorded = claim.begun
         self._forgiven = False

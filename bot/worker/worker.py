@@ -233,7 +233,7 @@ class Worker:
         if not decision.answer:
             await job.commit(CommitRequest(unanswered=decision.reason, others_speak=decision.opens))
             return
-        job.private = decision.private
+        job.private, job.addressing = decision.private, decision.reason
         if received.superseded and self._engine.command(received) is None:
             await self._skip_superseded(job, received)
             return
@@ -244,6 +244,7 @@ class Worker:
             return
         place = turns.index(before) - len(turns)
         job.post, job.private = job.post or before.post, before.reply.private
+        job.addressing = before.addressing
         await self._answer(job, before.received, turns[:place], place)
 
     async def _skip_superseded(self, job: Job, received: MessageReceived) -> None:
@@ -269,6 +270,7 @@ class Worker:
         await self._engine.changed(job.claim.conversation, turns)
         job.post = job.post or before.post
         received = edited.applied_to(before.received)
+        job.addressing = before.addressing
         job.private = (await self._engine.should_answer(received, turns[:place])).private
         await self._answer(job, received, turns[:place], place)
 
@@ -297,6 +299,7 @@ class Worker:
             read_linked=partial(adapter.linked, received.address),
             on_partial_image=on_partial_image if isinstance(adapter, PartialImageSink) else None,
             erasures=job.claim.erasures,
+            addressing=job.addressing,
             private=job.private,
         )
         event = job.claim.event.id if job.claim.event else ""

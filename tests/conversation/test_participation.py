@@ -123,7 +123,7 @@ async def test_the_operator_chooses_the_default_mode(harness: Harness, default: 
 
 
 async def test_a_stop_without_a_mention_stops_only_its_asker(harness: Harness) -> None:
-    intake = Intake(Settings(parley_data_dir=Path()), harness.inbox, harness.worker(1)._engine)
+    intake = Intake(Settings(parley_data_dir=Path()), harness.inbox, harness.engine())
     await harness.accept(received("a long story", event="a", channel="C1"))
     assert await intake.accept(overheard("stop", "b")) == "accepted"
     claim = await harness.inbox.claim(shard_of("test:room"))

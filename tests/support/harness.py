@@ -178,9 +178,10 @@ class Harness:
             operators=self.operators,
         )
 
-    def worker(self, drain_s: float) -> Worker:
+    def engine(self) -> Engine:
+        """A new engine over these services."""
         self.summarizer = Summarizer(self.model_info, self.memory, self.ledger)
-        engine = Engine(
+        return Engine(
             model_info=self.model_info,
             sources=self.sources,
             commands=CommandServices(
@@ -194,9 +195,11 @@ class Harness:
             tools=ToolSet(functions=self.tools, limits=self.allowance),
             files=self.files,
         )
+
+    def worker(self, drain_s: float) -> Worker:
         return Worker(
             inbox=self.inbox,
-            engine=engine,
+            engine=self.engine(),
             charges=self.charges,
             uninstaller=Uninstaller(
                 Tenants(self.redis, ConversationSearch(self.redis, 3600)),
