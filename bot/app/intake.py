@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bot.app.settings import Settings
+from bot.conversation import addressing
 from bot.conversation.commands import registry
 from bot.conversation.engine import Engine
 from bot.domain import telemetry
@@ -32,14 +33,15 @@ class Intake:
     async def _accept(self, event: Event) -> Receipt:
         if isinstance(event, StopRequested):
             return await self.inbox.stop(event, leave=event.user.id in self.settings.operators)
-        if not isinstance(event, MessageReceived) or not registry.is_stop(event):
+        if not isinstance(event, MessageReceived):
             return await self.inbox.accept(event)
         stop = StopRequested(id=event.id, address=event.address, user=event.user, at=event.at)
-        if event.addressed:
+        if event.addressed and registry.is_stop(event):
             return await self.inbox.stop(stop, leave=event.user.id in self.settings.operators)
         # Without a mention it stops an answer to its author; otherwise it is one of the things that people say.
-        receipt: Receipt = "ignored" if event.mentions_others else await self.inbox.stop(stop)
-        return receipt if receipt == "accepted" else await self.inbox.accept(event)
+        if addressing.says_stop(event) and await self.inbox.stop(stop) == "accepted":
+            return "accepted"
+        return await self.inbox.accept(event)
 
     async def _supersede(self, event: Event) -> None:
         """Stop the answer to a question that was edited, deleted or, if so configured, followed by another.
@@ -51,7 +53,7 @@ class Intake:
             case MessageEdited() | MessageDeleted():
                 await self.inbox.supersede(event)
             case MessageReceived() if self.settings.parley_while_answering == "supersede":
-                if registry.is_stop(event) or self.engine.command(event) is not None:
+                if addressing.says_stop(event) or self.engine.command(event) is not None:
                     return
                 if event.addressed or await self.engine.may_follow(event):
                     await self.inbox.supersede(event)

@@ -6,6 +6,7 @@ from adapters.studio import StudioAdapter
 from adapters.studio.auth.guard import Guard
 from adapters.studio.chat.event_streams import Streams
 from adapters.studio.page import Page
+from adapters.studio.pages.channels import ChannelsPage
 from adapters.studio.pages.conversations import ConversationsPage
 from adapters.studio.pages.deployments import DeploymentsPage
 from adapters.studio.pages.embeddings import EmbeddingsPage
@@ -55,7 +56,10 @@ def _pages(services: Services, streams: Streams) -> tuple[Page, ...]:
     )
     editor = PromptEditor(library)
     assignments = Assignments(
-        preferences=PreferenceStore(storage.redis), search=storage.search, registry=library.registry
+        preferences=PreferenceStore(storage.redis),
+        search=storage.search,
+        registry=library.registry,
+        default_mode=settings.default_mode,
     )
     eval_runner = EvalRunner(
         context=services.eval_context,
@@ -71,6 +75,7 @@ def _pages(services: Services, streams: Streams) -> tuple[Page, ...]:
         LivePage(storage.live_view, streams),
         FeedbackPage(storage.search, library.review, votes),
         PromptsPage(library.registry, editor, assignments),
+        ChannelsPage(assignments),
         EvaluationsPage(eval_runner),
         UsagePage(UsageReports(storage.redis), assignments),
         DeploymentsPage(services.gateway, services.latency),

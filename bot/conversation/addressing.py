@@ -112,6 +112,11 @@ def decide(
     return _in_dialogue(received, turns[-1])
 
 
+def says_stop(received: MessageReceived) -> bool:
+    """Whether a message without a mention is exactly the command `stop`, which stops an answer to its author."""
+    return not received.addressed and not received.mentions_others and received.text.strip().lower() == "stop"
+
+
 def _in_dialogue(received: MessageReceived, last: Turn) -> Decision:
     """A message of the only person who has spoken with the bot since they mentioned it."""
     asked = last.received.user.is_same(received.user) and _asks(last)

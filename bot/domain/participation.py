@@ -16,9 +16,7 @@ class ModeDescription(NamedTuple):
 
 MODES: Mapping[ParticipationMode, ModeDescription] = {
     "follow": ModeDescription("follow", "Answers everything in its threads, unless somebody else is tagged"),
-    "dialogue": ModeDescription(
-        "dialogue", "Answers mentions, and whoever mentioned it until others join in"
-    ),
+    "dialogue": ModeDescription("dialogue", "Answers mentions, and follow-ups until others join in"),
     "mention": ModeDescription("mention-only", "Answers mentions only"),
     "mute": ModeDescription("quiet", "Answers mentions only, visibly only to the person who asks"),
 }

@@ -1,4 +1,4 @@
-"""Assigns templates to workspaces, channels and people, for the studio."""
+"""Assigns templates to workspaces, channels and people, and modes to channels, for the studio."""
 
 import re
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from bot.domain.errors import NotAllowed
+from bot.domain.participation import DEFAULT_MODE, ParticipationMode, mode_named
 from bot.domain.publications import Assignment, Place
 from bot.prompts.registry import TemplateRegistry
 from bot.storage.conversations.search import ConversationSearch
@@ -40,11 +41,15 @@ def channel_id(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignments:
-    """The same choices as the command `prompt` makes. All methods raise StateUnavailable."""
+    """The same choices as the command `prompt` and those for participation make. All methods raise StateUnavailable.
+
+    `default_mode` is that of channels for which no mode is chosen.
+    """
 
     preferences: PreferenceStore
     search: ConversationSearch
     registry: TemplateRegistry
+    default_mode: ParticipationMode = DEFAULT_MODE
 
     async def listed(self, template: str) -> Sequence[Assignment]:
         """The places to which a template is assigned."""
@@ -64,6 +69,20 @@ class Assignments:
             for place in places:
                 found.setdefault((place.tenant, place.scope, place.id), place)
         return list(found.values())
+
+    async def channels(self) -> Sequence[tuple[Place, ParticipationMode | None]]:
+        """The channels of recent conversations, with the participation modes chosen for them."""
+        channels = [place for place in await self.known() if place.scope == "channel"]
+        return list(zip(channels, await self.preferences.modes(channels), strict=True))
+
+    async def choose_mode(self, channel: Place, mode: str) -> None:
+        """Choose the participation mode of a channel; an empty one takes the choice back. Raises NotAllowed."""
+        if channel.scope != "channel" or not (_ID.fullmatch(channel.tenant) and _ID.fullmatch(channel.id)):
+            raise NotAllowed("Enter the id of the workspace, and of the channel, without spaces.")
+        chosen = mode_named(mode)
+        if mode and chosen is None:
+            raise NotAllowed(f"There is no mode “{mode[:80]}”. Choose from the list.")
+        await self.preferences.set_mode(channel, chosen)
 
     async def bind(self, place: Place, template: str, *, author: str) -> None:
         """Assign a template to a place; an empty name removes the assignment. Raises NotAllowed."""

@@ -122,7 +122,7 @@ async def test_the_operator_chooses_the_default_mode(harness: Harness, default: 
     assert answered(harness)[-1] == "f", "the channel's own choice counts"
 
 
-async def test_a_stop_without_a_mention_stops_only_its_asker(harness: Harness) -> None:
+async def test_a_bare_stop_is_for_its_asker(harness: Harness) -> None:
     intake = Intake(Settings(parley_data_dir=Path()), harness.inbox, harness.engine())
     await harness.accept(received("a long story", event="a", channel="C1"))
     assert await intake.accept(overheard("stop", "b")) == "accepted"
@@ -155,7 +155,7 @@ async def test_quiet_is_per_conversation_mention_only_per_channel(harness: Harne
     assert "there again" not in " ".join(harness.adapter.texts)
 
 
-async def test_a_mention_in_a_muted_channel_is_answered_privately(harness: Harness) -> None:
+async def test_a_muted_channel_is_answered_privately(harness: Harness) -> None:
     """Field fault 104: after "Mute!" a mention got no reply at all."""
     await harness.answer(
         received("/mute", event="a", channel="C1"),
@@ -221,6 +221,17 @@ async def test_chats_without_threads_include_messages_since(harness: Harness) ->
     assert "New." in text
     assert "Old." not in text
     assert "Some time." not in text
+
+
+async def test_help_names_the_mode_of_the_channel(harness: Harness) -> None:
+    """Field faults 105 and 112: the mode was hidden, and the hint `/follow` is no command of Slack."""
+    await harness.answer(received("mute", event="a", channel="C1"), received("help", event="b", channel="C1"))
+    text = harness.adapter.texts[-1]
+    assert "the mode is *quiet*: Answers mentions only, visibly only to the person who asks." in text
+    assert "- `dialogue` answer mentions here" in text
+    assert not {"/follow", "/dialogue", "/mention-only", "/quiet", "/mute"} & set(text.split("`"))
+    await harness.answer(replace(received("help", event="c", channel="D1"), direct=True))
+    assert "the mode is" not in harness.adapter.texts[-1]
 
 
 async def test_participation_modes_are_for_channels(harness: Harness) -> None:

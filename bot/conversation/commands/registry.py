@@ -1,6 +1,6 @@
 """The list of commands, and how they are distinguished from questions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bot.conversation.commands.answers import (
     AgainCommand,
@@ -21,6 +21,7 @@ from bot.conversation.commands.participation import (
 from bot.conversation.commands.personal import ForgetCommand, ResetCommand, UsageCommand
 from bot.domain.adapter import MenuCommand
 from bot.domain.events import MessageReceived
+from bot.domain.participation import MODES
 from bot.domain.prompts import Template
 from bot.domain.turns import Reply
 
@@ -40,9 +41,19 @@ class HelpCommand(Command):
             if template.match.commands and services.model_info.is_served(template)
         ]
         available = [command for command in COMMANDS if command.is_available(call.received, services)]
-        lines += [f"- `/{command.name}` {command.help}" for command in available]
+        lines += [f"- `/{each.name}` {each.help}" for each in available if not each.channels_only]
+        lines += await _participation(call, [each for each in available if each.channels_only])
         lines += ["", "If your app intercepts slash commands, type the word without the slash: `help`."]
         return CommandResult(Reply(text="\n".join(lines), private=True))
+
+
+async def _participation(call: CommandCall, commands: Sequence[Command]) -> list[str]:
+    """The mode of the channel, and how to change it: by a mention, because not every platform has slash commands."""
+    if not commands:
+        return []
+    mode = MODES[await call.services.preferences.mode(call.received)]
+    head = f"In this channel the mode is *{mode.name}*: {mode.description}. To change it, mention me with one of these:"
+    return ["", head, "", *(f"- `{command.name}` {command.help}" for command in commands)]
 
 
 COMMANDS: tuple[Command, ...] = (

@@ -1,12 +1,13 @@
 """Preferences of tenants, channels, conversations and people: template, deployment, participation mode."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import msgspec
 from msgspec.structs import replace
 
 from bot.domain.events import MessageReceived, User
-from bot.domain.participation import ParticipationMode
+from bot.domain.participation import ParticipationMode, mode_named
 from bot.domain.publications import Assignment, Place, Scope
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
@@ -70,6 +71,15 @@ class PreferenceStore:
         if template is not None:
             chosen |= {"template": template, "author": ""}
         await self._write(_place(user, channel), chosen)
+
+    async def modes(self, places: Sequence[Place]) -> list[ParticipationMode | None]:
+        """The participation modes chosen for channels; None where none is."""
+        found = await self._redis.many([("HGET", _key(place), "manner") for place in places])
+        return [mode_named(mode.decode()) if mode else None for mode in found]
+
+    async def set_mode(self, channel: Place, mode: ParticipationMode | None) -> None:
+        """Choose the participation mode of a channel; None takes the choice back."""
+        await self._write(channel, {"manner": mode or ""})
 
     async def set_quiet(self, received: MessageReceived, quiet: bool) -> None:
         """Set whether to wait for a mention in this conversation."""

@@ -126,7 +126,7 @@ async def test_a_choice_in_the_home_tab_is_stored(
     assert self_service.shown.template == ""
 
 
-async def test_the_home_tab_sets_the_mode_of_a_channel(home: tuple[FakeAdapter, FakePreferences]) -> None:
+async def test_the_home_tab_sets_a_channels_mode(home: tuple[FakeAdapter, FakePreferences]) -> None:
     """Field fault 105: the participation mode was hidden in the last lines of `help`."""
     room, self_service = home
     assert "Pick a channel" in read(room)

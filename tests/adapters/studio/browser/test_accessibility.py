@@ -25,6 +25,7 @@ PATHS = (
     "/studio/feedback",
     "/studio/prompts",
     "/studio/prompts/translate",
+    "/studio/channels",
     "/studio/evaluations",
     "/studio/usage",
     "/studio/deployments",
