@@ -50,6 +50,12 @@ _SHORT_WORDS = 3
 _HONORIFIC = r"(?:さん|様|さま|くん|君|ちゃん|先生)?"
 _STOP = r"[,:;!.…](?!\w)|[，、：；！。]|\s[-–—]\s"
 _PAUSE = rf"{_STOP}|[?？]"
+_CALL = (
+    r"\s+(?:(?:can|could|would|will|are|did|do|have|should)\s+you|please|pls|plz|thx|thanks"
+    r"|kannst|könntest|hast|bist|magst|bitte|danke|tu|peux|pourrais|as-tu|stp|svp|merci"
+    r"|puedes|podrías|has|estás|por\s+favor|gracias)(?!\w)"
+)
+"""Words behind a name without a comma that speak to that person, in the languages of the messages to people."""
 _QUESTION = re.compile(r"[?？؟]")
 _NOTE = re.compile(r"(?:\s*\n\n_[^\n]*_)+\s*\Z")
 """The notes below an answer: they are not the model's words."""
@@ -165,7 +171,7 @@ def _speaks_to(received: MessageReceived, turns: Sequence[Turn]) -> bool:
     if not text or not names:
         return False
     name = rf"@?(?:{'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))}){_HONORIFIC}(?!\w)"
-    begins = rf"(?:{name}\s*(?:{_PAUSE})|[^\W\d]{{1,8}}[,，]?\s+{name}\s*(?:{_STOP}))"
+    begins = rf"(?:{name}(?:\s*(?:{_PAUSE})|{_CALL})|[^\W\d]{{1,8}}[,，]?\s+{name}(?:\s*(?:{_STOP})|{_CALL}))"
     if re.match(begins, text[:_BEGINNING], re.I) or re.search(rf"(?<!\w)@{name}", text[:2_000], re.I):
         return True
     if re.search(rf"[,，、]\s*{name}[\s!?.…！？。]*\Z", text[-_END:], re.I):

@@ -135,6 +135,11 @@ KNOWN = [turn(who="Bob Stone"), turn(who="José García"), turn(user=LENA), turn
         "田中さん、これを見てください",
         "could you ask @bob about it",
         "Bob - any news?",
+        "Bob can you check this",
+        "hey bob could you take over?",
+        "Lena kannst du das übernehmen?",
+        "José tu peux regarder ?",
+        "José por favor",
     ],
 )
 def test_a_call_by_name_is_for_that_person(text: str) -> None:
@@ -148,6 +153,8 @@ def test_a_call_by_name_is_for_that_person(text: str) -> None:
         "what did Bob say?",
         "is that what Bob, Lena and José decided?",
         "Bob says it is red. Is that so?",
+        "Lena hasta la vista, what does that mean?",
+        "Bob can fix it, but how?",
         "and Bob?",
         "what about Bob?",
         "write a mail to Lena Müller about the bobsled",

@@ -216,3 +216,31 @@ def _in_teams(line: Line) -> tuple[str, list[dict[str, Any]]]:
 
     text = f"{mention(BOT, 'Parley')} {line.text}" if line.kind == "asks" else line.text
     return _TAG.sub(lambda tag: mention(TEAMS_TAGS[tag[0]], tag[0][1:]), text), entities
+
+
+async def test_a_mention_in_a_quiet_channel_of_slack(town: Town) -> None:
+    """Field fault 104: in a muted channel a mention got no reply at all; the mode is set in the Home tab."""
+    channel, people = "C0QUIET", town.slack.workspace
+    people.channels[channel] = {"U0ALICE", people.bot_user}
+    await town.slack.open_home("U0ALICE", tab="home")
+    await town.slack.until(lambda: "Pick a channel" in str(people.views.homes.get("U0ALICE")))
+    await town.slack.choose_at_home("U0ALICE", "choose_channel", channel)
+    await town.slack.until(lambda: "choose_mode" in str(people.views.homes["U0ALICE"]))
+    await town.slack.choose_at_home("U0ALICE", "choose_mode", "quiet")
+    await town.slack.until(lambda: "is now quiet" in str(people.views.homes["U0ALICE"]))
+    alone = len(people.ephemeral)
+    ts = await town.slack.say(channel, "U0ALICE", "<@U0BOT> what is up?")
+    await town.slack.until(lambda: len(people.ephemeral) > alone)
+    told = people.ephemeral[alone]
+    assert (told["user"], told["markdown"], told["thread_ts"]) == ("U0ALICE", "You said: what is up?", ts)
+    assert town.slack.answers(channel, ts) == []
+
+
+async def test_a_mention_in_a_quiet_chat_of_teams(town: Town) -> None:
+    """Field fault 104: the mode is set on the settings card; the answer is a targeted message."""
+    group = f"19:quiet{next(_numbers):04d}@thread.v2"
+    pressed = await town.teams.press(group, "ada", "choose", "1", {"mode": "quiet"})
+    assert "Saved." in pressed.body
+    await town.teams.say(group, "ada", "what is up?", mention=True)
+    told = await town.teams.answered(group)
+    assert (told.text, told.only) == ("You said: what is up?", "29:ada")
