@@ -109,9 +109,8 @@ def tags_others(message: Payload, bot_ids: Collection[str]) -> bool:
         kind = string(element.get("type"))
         if kind in ("rich_text_quote", "rich_text_preformatted") or part(element, "style").get("code"):
             continue
-        if kind in ("usergroup", "broadcast", "team") or (
-            kind == "user" and element.get("user_id") not in bot_ids
-        ):
+        tags_person = kind == "user" and string(element.get("user_id")) not in bot_ids
+        if tags_person or kind in ("usergroup", "broadcast", "team"):
             return True
         waiting += objects(element.get("elements"))[:500]
     return False
