@@ -157,15 +157,15 @@ async def test_quiet_is_per_conversation_mention_only_per_channel(harness: Harne
 
 async def test_a_muted_channel_is_answered_privately(harness: Harness) -> None:
     """Field fault 104: after "Mute!" a mention got no reply at all."""
+    await harness.preferences.store.choose(ADA, "C1", mode="mute")
     await harness.answer(
-        received("/mute", event="a", channel="C1"),
         received("a question", event="b", channel="C1"),
         overheard("and now?", "c", user=ADA),
         received("/help", event="d", channel="C1"),
     )
-    assert answered(harness) == ["a", "b", "d"]
-    assert [reply.private for reply in harness.adapter.replies] == [False, True, True]
-    assert not harness.adapter.replies[1].rate
+    assert answered(harness) == ["b", "d"]
+    assert [reply.private for reply in harness.adapter.replies] == [True, True]
+    assert not harness.adapter.replies[0].rate
     shown = [text for post, text in harness.adapter.history if post == "post of b"]
     assert shown == ["…", "You said: a question"], "nothing is shown while it is written"
     await harness.answer(
@@ -176,11 +176,11 @@ async def test_a_muted_channel_is_answered_privately(harness: Harness) -> None:
 
 
 async def test_a_failure_in_a_muted_channel_is_private(harness: Harness) -> None:
-    await harness.answer(received("/mute", event="a", channel="C1"))
+    await harness.preferences.store.choose(ADA, "C1", mode="mute")
     harness.model.script = lambda prompt: [TypeError("a fault")]
     harness.attempts = 1
     await harness.answer(received("a question", event="b", channel="C1"))
-    assert [reply.private for reply in harness.adapter.replies] == [False, True]
+    assert [reply.private for reply in harness.adapter.replies] == [True]
 
 
 async def test_ignored_messages_leave_no_trace(harness: Harness) -> None:
@@ -225,7 +225,8 @@ async def test_chats_without_threads_include_messages_since(harness: Harness) ->
 
 async def test_help_names_the_mode_of_the_channel(harness: Harness) -> None:
     """Field faults 105 and 112: the mode was hidden, and the hint `/follow` is no command of Slack."""
-    await harness.answer(received("mute", event="a", channel="C1"), received("help", event="b", channel="C1"))
+    await harness.preferences.store.choose(ADA, "C1", mode="mute")
+    await harness.answer(received("help", event="b", channel="C1"))
     text = harness.adapter.texts[-1]
     assert "the mode is *quiet*: Answers mentions only, visibly only to the person who asks." in text
     assert "- `dialogue` answer mentions here" in text
