@@ -183,6 +183,7 @@ class TerminalAdapter:
                 path = self._images / name
                 await asyncio.to_thread(_save, path, image.data)
                 lines.append(f"[{_clean(image.alt) or 'image'}: {path}]")
+        lines += [f"[prompt: {_clean(reply.prompt)}]"] if reply.prompt else []
         lines += [f"[source: {_clean(source.title)} {source.url}".rstrip() + "]" for source in reply.sources]
         self._show(post, "\n".join(lines) + "\n")
         self._written.pop(post.id, None)

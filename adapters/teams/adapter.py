@@ -269,7 +269,7 @@ class TeamsAdapter:
             pictured = next(part for part in parts if "attachments" in part)
             pictured["attachments"].append(cards.attached(cards.image_buttons()))
         if reply.confirm:
-            card = cards.attached(cards.confirming(reply.confirm))
+            card = cards.attached(cards.confirming(reply.confirm, reply.confirm_label))
             parts[-1].setdefault("attachments", []).append(card)
         return parts
 

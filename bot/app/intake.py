@@ -37,7 +37,9 @@ class Intake:
             return await self.inbox.accept(event)
         stop = StopRequested(id=event.id, address=event.address, user=event.user, at=event.at)
         if event.addressed and registry.is_stop(event):
-            return await self.inbox.stop(stop, leave=event.user.id in self.settings.operators)
+            receipt = await self.inbox.stop(stop, leave=event.user.id in self.settings.operators)
+            nothing = receipt in ("duplicate", "ignored")  # of theirs to stop: the command says so
+            return await self.inbox.accept(event) if nothing else receipt
         # Without a mention it stops an answer to its author; otherwise it is one of the things that people say.
         if addressing.says_stop(event) and await self.inbox.stop(stop) == "accepted":
             return "accepted"

@@ -30,7 +30,7 @@ def table(templates: Sequence[Template]) -> str:
 def _used_for(template: Template) -> str:
     match = template.match
     uses = [f"/{command}" for command in match.commands]
-    uses += [f'"{prefix} ..."' for prefix in match.prefixes]
+    uses += [f'"{prefix.removesuffix(":")}: ..."' for prefix in match.prefixes]
     uses += [f"channel {channel}" for channel in match.channels]
     uses += ["everything else"] if match.default else []
     return ", ".join(uses) or "nothing"

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from bot.conversation import addressing, router
 from bot.conversation.addressing import Decision
 from bot.conversation.answer_context import AnswerContext
+from bot.conversation.builtin_tools import BuiltinTools, abilities
 from bot.conversation.commands import registry
 from bot.conversation.commands.command import Command, CommandCall, CommandServices
 from bot.conversation.linked_messages import with_links
@@ -17,14 +18,13 @@ from bot.conversation.summarizer import Summarizer
 from bot.conversation.thread_context import earlier_files, with_thread
 from bot.domain import telemetry
 from bot.domain.errors import ContentFiltered, NotAllowed, Refused, TooLong
-from bot.domain.events import MessageReceived, UnreadPart, User, now
+from bot.domain.events import Attachment, MessageReceived, UnreadPart, User, now
 from bot.domain.participation import DEFAULT_MODE
 from bot.domain.prompts import Image, Prompt, Template
 from bot.domain.turns import Reply, Turn
 from bot.files.attachments import NOTHING, AttachmentReader, ExtractedFiles
 from bot.generation import comparison, context_window, image_generation
 from bot.generation.completion import Chat
-from bot.generation.image_generation import ImageProgress
 from bot.generation.images import ImageGeneration
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt, reduced_budget
@@ -35,6 +35,9 @@ from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.storage.conversations.summaries import Summary
 from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import DRAW, Tool
+
+_ROOM_TOKENS = 8000
+"""In a smaller context window, the built-in tools would take the room of questions: they are about 1200 tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,8 @@ class Engine:
 
     def for_template(self, template: Template) -> "Engine":
         """An engine that answers everything with one template, for trying it out."""
-        return dataclasses.replace(self, sources=SingleTemplate(self.sources, template))
+        tools = dataclasses.replace(self.tools, built_in=False)
+        return dataclasses.replace(self, sources=SingleTemplate(self.sources, template), tools=tools)
 
     @property
     def _reservations(self) -> Reservations:
@@ -95,7 +99,7 @@ class Engine:
         The text of a Refused becomes the answer. Raises Unavailable (retry later) and ConfigError.
         """
         builder = TurnBuilder(received, now(), event=event or received.id, allowance=self.tools.allowance())
-        seen = context_window.remembered(turns)
+        seen, builder.kept_template = context_window.remembered(turns), router.kept_in(turns)
         builder.before, builder.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
         try:
             command = self.command(received)
@@ -123,15 +127,7 @@ class Engine:
             builder.end(result.reply, resets=result.resets)
 
     async def _answer(self, builder: TurnBuilder, turns: Sequence[Turn], context: AnswerContext) -> None:
-        choice = await self.commands.preferences.effective(builder.received)
-        template, question = router.choose(
-            self.sources.templates(builder.received),
-            builder.received,
-            choice.template,
-            choice.usual,
-            question=registry.is_question(builder.received),
-        )
-        template = router.served_by(template, choice.deployment)
+        template, question = await self._template(builder, turns)
         self.model_info.recall_counts(turns)
         builder.template = template.version
         telemetry.report_progress(template=template.version)
@@ -155,6 +151,25 @@ class Engine:
             elif draws and received.attachments:
                 _require_something(found, found.unread)
             await self._answer_with(builder, template, question, found, turns, context)
+
+    async def _template(self, builder: TurnBuilder, turns: Sequence[Turn]) -> tuple[Template, str]:
+        """The template for the message, and the question. One chosen by its command stays for the conversation."""
+        received = builder.received
+        choice = await self.commands.preferences.effective(received)
+        question = registry.is_question(received)
+        template, text = router.choose(
+            self.sources.templates(received),
+            received,
+            choice.template,
+            choice.usual,
+            kept=builder.kept_template,
+            question=question,
+        )
+        by_command = not question and router.asked_of(template, received) is not None
+        if by_command and template.capability == "chat":
+            builder.kept_template = template.name
+        builder.prompt = "" if template.match.default or template.capability != "chat" else template.name
+        return router.served_by(template, choice.deployment), text
 
     async def _with_context(
         self, builder: TurnBuilder, question: str, turns: Sequence[Turn], context: AnswerContext
@@ -203,7 +218,7 @@ class Engine:
     ) -> None:
         """Answer with text; if the prompt turns out to be too long, retry once with a smaller one."""
         received = builder.received
-        tools = self._offered(builder, template, turns, context.image_progress, found.pictures)
+        tools = self._offered(builder, template, turns, context, found.pictures)
         summary = await self.summarizer.of(received, turns)
         prompt = await self._build_prompt(builder, template, question, turns, found, tools, summary)
         await self._reservations.reserve(builder, prompt)
@@ -228,13 +243,21 @@ class Engine:
         builder: TurnBuilder,
         template: Template,
         turns: Sequence[Turn],
-        image_progress: ImageProgress,
+        context: AnswerContext,
         sent: Sequence[Image] = (),
     ) -> dict[str, Tool]:
-        """The available tools of the template, by name."""
+        """The available tools by name: those of the template, then the built-in ones."""
         tools = {name: self.tools.functions[name] for name in template.tools if name in self.tools.functions}
-        draw = self._images.tool(builder, turns, image_progress, sent) if DRAW in template.tools else None
-        return tools if draw is None else {**tools, DRAW: draw}
+        drawing = (
+            self._images.tool(builder, turns, context.image_progress, sent)
+            if DRAW in template.tools
+            else None
+        )
+        tools |= {} if drawing is None else {DRAW: drawing}
+        if not self._tells_of_itself(builder, template):
+            return tools
+        built_in = BuiltinTools(services=self.commands, builder=builder, turns=turns, context=context)
+        return {**tools, **{name: tool for name, tool in built_in.offered().items() if name not in tools}}
 
     async def with_images(self, conversation: str, reply: Reply) -> Reply:
         """A stored reply with the bytes of its images, without those that are no longer stored."""
@@ -256,7 +279,8 @@ class Engine:
         templates = self.sources.templates(received)
         template, question = router.choose(templates, received, question=registry.is_question(received))
         builder = TurnBuilder(received, now())
-        tools = self._offered(builder, template, turns, ImageProgress(show=_show_nothing, stop=Stop()))
+        context = AnswerContext(show=_show_nothing, fetch=_fetch_nothing, stop=Stop())
+        tools = self._offered(builder, template, turns, context)
         return await self._build_prompt(builder, template, question, turns, tools=tools)
 
     async def _build_prompt(
@@ -283,9 +307,18 @@ class Engine:
             unread=builder.unread,
             summaries=summary.texts() if summary is not None else {},
             tools=[tool.spec for tool in (tools or {}).values()],
+            abilities=abilities(self.commands, builder.received, tools)
+            if tools and self._tells_of_itself(builder, template)
+            else "",
             accepts_images=self.model_info.accepts_images(template),
         )
         return build_prompt(inputs, budget or self._token_budget(builder, template))
+
+    def _tells_of_itself(self, builder: TurnBuilder, template: Template) -> bool:
+        """Whether the model is told what people can do with Parley, and gets the tools for it."""
+        if not self.tools.built_in or template.capability != "chat":
+            return False
+        return self._token_budget(builder, template).context_tokens >= _ROOM_TOKENS
 
     def _token_budget(self, builder: TurnBuilder, template: Template) -> TokenBudget:
         return self.model_info.token_budget(template, builder.received.address.conversation)
@@ -331,3 +364,7 @@ def _require_something(found: ExtractedFiles, unread: Sequence[UnreadPart]) -> N
 
 async def _show_nothing(text: str) -> bool:
     return True
+
+
+async def _fetch_nothing(attachment: Attachment) -> bytes:
+    raise NotAllowed(f"“{attachment.name}” can't be read here.")

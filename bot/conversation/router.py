@@ -1,4 +1,4 @@
-"""Chooses the template: by command, prefix, choice, channel, workspace, else the default one."""
+"""Chooses the template: by command, prefix, conversation, choice, channel, workspace, else the default one."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
 from bot.domain.prompts import Template
+from bot.domain.turns import Turn
 from bot.generation.image_options import NO_DESCRIPTION
 
 
@@ -16,34 +17,58 @@ def choose(
     chosen: str = "",
     usual: str = "",
     *,
+    kept: str = "",
     question: bool = False,
 ) -> tuple[Template, str]:
     """The template for a message, and the question without the command or prefix.
 
-    `chosen` is the template chosen by the channel or person, `usual` that of the workspace. With `question`,
-    commands are ignored; in a message that does not mention the bot, prefixes, too. Exactly one template is the
-    default (checked by `bot.prompts.loader`). Raises NotAllowed for an unknown command.
+    `kept` is the template that stays for the conversation, `chosen` that of the channel or person, `usual` that of the
+    workspace. With `question`, commands and prefixes are ignored. Exactly one template is the default (checked by
+    `bot.prompts.loader`). Raises NotAllowed for an unknown slash command of the app.
     """
     text = received.text.strip()
-    command = received.command
-    if command is not None and not question and received.addressed:
-        word, rest = command
+    if not question:
         for template in templates:
-            if word in template.match.commands:
+            if (rest := asked_of(template, received)) is not None:
                 return template, rest
-        raise NotAllowed(f"Unknown command `/{word}`. Send `/help` for a list of commands.")
-    for template in templates if received.addressed else ():
-        for prefix in template.match.prefixes:
-            rest = _after(prefix, text)
-            if rest is not None:
-                return template, rest
+    text = _without_slash(received) or text
     tests: tuple[Callable[[Template], bool], ...] = (
+        lambda template: template.name == kept and template.capability == "chat",
         lambda template: template.name == chosen,
         lambda template: bool(received.channel) and received.channel in template.match.channels,
         lambda template: template.name == usual,
         lambda template: template.match.default,
     )
     return next(template for test in tests for template in templates if test(template)), text
+
+
+def asked_of(template: Template, received: MessageReceived) -> str | None:
+    """The text after the template's command or prefix; None if the message begins with neither."""
+    if received.command is not None:
+        word, rest = received.command
+        return rest if word in template.match.commands else None
+    text = received.text.strip()
+    return next(
+        (rest for prefix in template.match.prefixes if (rest := _after(prefix, text)) is not None), None
+    )
+
+
+def kept_in(turns: Sequence[Turn]) -> str:
+    """The name of the template that stays for a conversation with these turns; empty if there is none."""
+    return next((turn.kept for turn in reversed(turns) if turn.template or turn.resets), "")
+
+
+def _without_slash(received: MessageReceived) -> str:
+    """The question behind a slash command of the app that has no such command, as in `/parley why is the sky blue?`.
+
+    Raises NotAllowed if there is nothing but an unknown word.
+    """
+    command = received.command
+    if command is None or not received.registered:
+        return ""
+    if not command[1]:
+        raise NotAllowed(f"Unknown command `/{command[0]}`. Send `/help` for a list of commands.")
+    return received.text.strip().removeprefix("/")
 
 
 def served_by(template: Template, deployment: str) -> Template:
@@ -62,10 +87,11 @@ def reply_without_question(template: Template) -> str:
 
 
 def _after(prefix: str, text: str) -> str | None:
-    """The text after the prefix; None if the text doesn't start with it as a whole word."""
-    if not text.casefold().startswith(prefix.casefold()):
+    """The text after the prefix and a colon; None for anything else.
+
+    Without a colon, it may be the first word of a question: "translate requirements into test cases".
+    """
+    whole = prefix if prefix.endswith(":") else f"{prefix}:"
+    if not text.casefold().startswith(whole.casefold()):
         return None
-    rest = text[len(prefix) :]
-    if not rest or (prefix[-1:].isalnum() and rest[0].isalnum()):
-        return None
-    return rest.lstrip(" \t\n:,")
+    return text[len(whole) :].strip() or None

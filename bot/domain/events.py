@@ -149,7 +149,8 @@ class MessageReceived(BaseEvent, tag="said"):
     all messages form one conversation. `superseded` is set if the same person has sent another message since,
     and only that is answered. `restores` is the event id of a deleted message that its author has restored.
     `links` are links to other messages of the platform, which the adapter reads on demand. `mentions_others` is true
-    if it tags another person, a group, everybody or another bot in the author's own words.
+    if it tags another person, a group, everybody or another bot in the author's own words. `registered` is true if the
+    platform itself took it for a command: a slash command of the app, or a button.
     """
 
     text: str
@@ -164,6 +165,7 @@ class MessageReceived(BaseEvent, tag="said"):
     superseded: bool = False
     restores: str = ""
     mentions_others: bool = False
+    registered: bool = False
 
     @property
     def command(self) -> tuple[str, str] | None:

@@ -101,7 +101,8 @@ class Reply(Frozen):
 
     `generated` is true if a model created some of it, which platforms label. `private` is true if only the
     asker should see it, where the platform supports that. `confirm` is the command that confirms the question
-    in the text; platforms with buttons show one for it. `forgotten` is true if the asker's data was just deleted,
+    in the text; platforms with buttons show one for it, with `confirm_label`. `prompt` is the name of the template that
+    answered, if people should see it. `forgotten` is true if the asker's data was just deleted,
     `failed` if no answer came and the text says so.
     """
 
@@ -112,6 +113,8 @@ class Reply(Frozen):
     generated: bool = False
     private: bool = False
     confirm: str = ""
+    confirm_label: str = "Delete"
+    prompt: str = ""
     forgotten: bool = False
     failed: bool = False
 
@@ -144,7 +147,8 @@ class Turn(Frozen):
     person started over: later prompts include nothing before it. `since` and `ahead` are those of the prompt.
     `ratings` are by user id; `filter` is as in Delta. `unread` is what could not be read for this answer.
     `undelivered` is set until the reply is shown. `addressing` is why the message was answered at all, one of the
-    reasons of `bot.conversation.addressing`.
+    reasons of `bot.conversation.addressing`. `kept` is the name of the template that stays for the conversation, because
+    somebody chose it by its command, in this turn or an earlier one.
     """
 
     id: str
@@ -169,6 +173,7 @@ class Turn(Frozen):
     unread: tuple[UnreadPart, ...] = ()
     undelivered: Undelivered | None = None
     addressing: str = ""
+    kept: str = ""
 
 
 def past_turn(received: MessageReceived, question: str, answer: str, id: str = "") -> Turn:

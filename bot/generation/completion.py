@@ -127,9 +127,9 @@ class Chat:
             try:
                 calls, dropped = await self._stream(self.model.chat(sent))
             except EmptyAnswer as empty:
-                if not (self.builder.text.strip() or self.builder.drawn):
+                if not (self.builder.text.strip() or self.builder.drawn or self.builder.outcome.texts):
                     raise
-                if empty.exhausted or not self.builder.drawn:
+                if empty.exhausted or not (self.builder.drawn or self.builder.outcome.texts):
                     self.builder.notes.append(str(empty))
                 break
             if not calls or not rounds_left:  # no further call would read the results
@@ -169,7 +169,7 @@ class Chat:
                         telemetry.FIRST_SECONDS.observe((now() - builder.began_at).total_seconds())
                     characters_left = builder.allowance.characters - len(builder.text)
                     builder.text += delta.text[:characters_left]
-                    if not await self.show(builder.text):
+                    if not builder.outcome.private and not await self.show(builder.text):
                         builder.finish = "stopped"
                         break
                     if len(delta.text) > characters_left:
@@ -198,15 +198,26 @@ class Chat:
     ) -> None:
         """Complete the turn. `keep_question`: keep the question in the history even without an answer."""
         builder = self.builder
-        text = builder.text.strip()
-        if not text and not note and not builder.drawn:
+        text, shown_by_tools = builder.text.strip(), builder.outcome.texts
+        if not (text or note or builder.drawn or shown_by_tools):
             raise Refused(_EMPTY)
         answer = (say("assistant", text),) if text else ()
         messages: tuple[Message, ...] = ()
         if answer or tool_messages or keep_question:
             messages = (builder.kept(prompt.messages[-1]), *tool_messages, *answer)
-        shown = "\n\n".join(part for part in (text, builder.ending(note)) if part)
+        shown = "\n\n".join(part for part in (text, *shown_by_tools, builder.ending(note)) if part)
         written = bool(text or builder.drawn)
-        rate = written and outcome == "answered"
-        reply = Reply(text=shown, images=tuple(builder.drawn), rate=rate, generated=written)
+        reply = Reply(
+            text=shown,
+            images=tuple(builder.drawn),
+            rate=written and outcome == "answered",
+            generated=written,
+            private=builder.outcome.private,
+            confirm=builder.outcome.confirm,
+            confirm_label=builder.outcome.confirm_label,
+        )
+        if (
+            reply.private
+        ):  # in a conversation of several people, what only one may see is not for later prompts
+            messages = ()
         builder.end(reply, outcome, messages=messages, reason=reason)

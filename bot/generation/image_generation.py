@@ -16,6 +16,7 @@ from bot.domain.prompts import Image, Message, Prompt, Template
 from bot.domain.turns import Reply, Turn, Usage
 from bot.generation import context_window, image_options
 from bot.generation.completion import Show, stopped, until_stopped
+from bot.generation.image_options import ImageRequest
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.generation.prompt_sources import PromptSources
 from bot.generation.turn_builder import Stop, TurnBuilder
@@ -32,7 +33,7 @@ _BROKEN = "Generating this image failed twice before it was complete. Send `agai
 _CANT_EDIT = "The image model used here can't edit images. Describe the whole image that you want instead."
 _REGENERATED = "The image model used here can't edit images, so I generated a new one."
 _DESCRIBED = 1000
-"""Characters of the original image's description that are kept in that of an edited one."""
+"""Characters of the original image's description that are kept where it is generated anew instead of edited."""
 _RECALLED = 2
 _RECENT_TURNS = 3
 _ABOUT = re.compile(
@@ -83,8 +84,8 @@ async def draw(
     if done is None:
         builder.end(Reply(text=stopped(image_progress.stop)))
         return
-    references = tuple(replace(image, data=b"") for image in images)
-    messages = (builder.kept(request), Message(role="assistant", parts=references))
+    called = image_options.as_call(words, prompt.parameters, images, changed=_edits(prompt))
+    messages = (builder.kept(request), *called)
     head = f"Another one: {words}" if prompt.vary else words
     text = "\n\n".join(part for part in (head, builder.ending()) if part)
     builder.end(Reply(text=text, images=images, rate=True, generated=True), messages=messages)
@@ -116,14 +117,10 @@ async def drawn(
         ticking.cancel()
         await asyncio.gather(ticking, return_exceptions=True)
     builder.usage.append(usage)
-    first, given = len(builder.drawn), [part for part in prompt.messages[-1].parts if isinstance(part, Image)]
+    # What an edit changed is its description: with the original's before it, it would grow with every edit.
     images = tuple(
-        replace(
-            image,
-            ref=ref_of(builder.received.id, number),
-            alt=_described(image.alt or words, words, given, prompt),
-        )
-        for number, image in enumerate(made, first)
+        replace(image, ref=ref_of(builder.received.id, number), alt=image.alt or words)
+        for number, image in enumerate(made, len(builder.drawn))
     )
     builder.drawn += images
     builder.pictures.update({image.ref: image for image in images})
@@ -142,11 +139,9 @@ def _unknown(prompt: Prompt) -> Usage:
     return Usage(deployment=deployment, input_tokens=prompt.input_tokens, estimated=True)
 
 
-def _described(alt: str, words: str, given: Sequence[Image], prompt: Prompt) -> str:
-    """The alt text of an image; for an edited one, the original's alt text and the request."""
-    before = given[0].alt if given else ""
-    changed = before and alt == words and not prompt.vary
-    return f"{before[-_DESCRIBED:]}; {words}" if changed else alt
+def _edits(prompt: Prompt) -> bool:
+    """Whether the prompt edits an image that it holds."""
+    return not prompt.vary and any(isinstance(part, Image) for part in prompt.messages[-1].parts)
 
 
 async def _tick(builder: TurnBuilder, words: str, show: Show) -> None:
@@ -210,26 +205,27 @@ def ref_of(event: str, number: int, kind: str = "out") -> str:
 def build_image_prompt(
     template: Template,
     received: MessageReceived,
-    request: str,
+    request: ImageRequest,
     pictures: Sequence[Image],
     budget: TokenBudget,
     family: str,
     *,
     vary: bool = False,
 ) -> tuple[Prompt, tuple[str, ...]]:
-    """The image prompt with the options found in the request, and notes on options that are not supported.
+    """The image prompt with the options of the request, and notes on those that are not supported.
 
     Raises NotAllowed if a person's own image is to be edited by a model that can't do so.
     """
     can = image_options.capabilities_of(family)
-    found = image_options.read(request, template.parameters, family)
+    found = image_options.resolve(request, template.parameters, family)
     words, notes, parameters = found.words, found.notes, found.parameters
-    if pictures and parameters.size == template.parameters.size:
+    if pictures and request.size is None and request.aspect_ratio is None:
         parameters = replace(parameters, size=_size_like(pictures[0], can) or parameters.size)
     if pictures and not vary and not (can.masks if pictures[0].mask else can.edits):
         if pictures[0].mask or _was_sent(pictures[0]):
             raise NotAllowed(_CANT_EDIT)
-        words, pictures, notes = f"{pictures[0].alt}, {words}", (), (*notes, _REGENERATED)
+        before = pictures[0].alt[-_DESCRIBED:]
+        words, pictures, notes = f"{before}, {words}", (), (*notes, _REGENERATED)
     # The image model gets the request alone: a system message for rewriting is not for it, nor are quotes.
     system = template.system if template.rewrite is None else ""
     template = replace(template, parameters=parameters, system=system)
@@ -244,10 +240,16 @@ def _was_sent(image: Image) -> bool:
 
 
 def _size_like(image: Image, can: image_options.ImageCapabilities) -> str | None:
+    size = size_of(image)
+    return None if size is None else image_options.shape_of(*size, can)
+
+
+def size_of(image: Image) -> tuple[int, int] | None:
+    """Width and height in pixels, by the header of the image; None if that can't be read."""
     from PIL import Image as Pictures
 
     try:
         with Pictures.open(io.BytesIO(image.data)) as opened:  # reads only the header
-            return image_options.shape_of(*opened.size, can)
+            return opened.size
     except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError):
         return None

@@ -12,9 +12,19 @@ from bot.domain.errors import BudgetSpent, NotAllowed, RateLimited
 from bot.domain.events import MessageReceived
 from bot.domain.prompts import Image, Prompt, Template
 from bot.domain.turns import Reply, Turn
-from bot.generation import image_generation, image_prompt
+from bot.generation import image_generation, image_options, image_prompt
 from bot.generation.image_generation import ImageProgress
-from bot.generation.image_options import NO_DESCRIPTION, is_change
+from bot.generation.image_options import (
+    NO_DESCRIPTION,
+    AspectRatio,
+    Background,
+    Description,
+    ImageRequest,
+    Number,
+    Quality,
+    Size,
+    Style,
+)
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_builder import TokenBudget
 from bot.generation.prompt_sources import PromptSources
@@ -25,8 +35,21 @@ from bot.tools.registry import DRAW, Tool
 
 _TIMEOUT_S = 180.0
 """For one call of the tool `draw`."""
-ImageRequest = Annotated[str, msgspec.Meta(max_length=4000)]
-"""The description in a tool call; current image models accept at least 4000 characters."""
+_DRAW = (
+    "Create pictures, or change one. This is the only way to show a picture: call it whenever somebody wants one "
+    "drawn, painted, designed or altered, in any words and any language, and pass on every option that they name. "
+    "Not for questions about pictures, and not where “image” or “picture” means something else, such as a file, "
+    "a disk image or a fault. Pictures cost money: make one call per request, with `number` for several."
+)
+"""The description of the tool for the model."""
+_SHOWN = "The pictures appear under your answer: don't describe or link them."
+Change = Annotated[
+    bool,
+    msgspec.Meta(
+        description="True if the request alters the picture just sent, or else the last one here (make it brighter, in "
+        "blue, without the dog, the same at night). False for another subject, even if it mentions “it”."
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +69,17 @@ class ImageGeneration:
         turns: Sequence[Turn],
         image_progress: ImageProgress,
     ) -> None:
-        """Generate an image, or edit one that was sent with the request or came before; complete the turn."""
-        if not pictures and is_change(request):
+        """Generate an image, or edit one that was sent with the request; complete the turn.
+
+        No chat model reads the request, so that only the flag `--change` makes it an edit of the last image.
+        """
+        asked = image_options.read(request)
+        if not pictures and asked.change:
             pictures = await image_generation.last_picture(self.sources, builder.received, turns)
-        if not request and not pictures:
+        if not asked.words and not pictures:
             builder.end(Reply(text=NO_DESCRIPTION))
             return
-        await self._generate(builder, template, request, pictures, image_progress)
+        await self._generate(builder, template, asked, pictures, image_progress)
 
     async def vary(
         self, builder: TurnBuilder, rest: str, turns: Sequence[Turn], image_progress: ImageProgress
@@ -65,7 +92,8 @@ class ImageGeneration:
             )
         builder.template = template.version
         original = await image_generation.picture_to_vary(self.sources, builder.received, turns, rest)
-        request = f"{original.alt} --n {rest}" if rest.isdecimal() else original.alt
+        number = int(rest[:4]) if rest.isdecimal() else 1
+        request = ImageRequest(words=original.alt, number=max(1, number))
         await self._generate(builder, template, request, (original,), image_progress, vary=True)
 
     def tool(
@@ -80,28 +108,58 @@ class ImageGeneration:
         `sent` are the images that came with the question.
         """
         template = self._image_template(builder.received)
-        family = self.model_info.family(template) if template is not None else None
-        if template is None or family is None:
+        if template is None or self.model_info.family(template) is None:
             return None
 
-        async def draw(description: ImageRequest, change_last_picture: bool = False) -> str:
-            """Generate an image that was asked for, or edit the one just sent, else the last one here."""
-            pictures = await self._image_to_edit(builder, turns, sent) if change_last_picture else ()
-            budget = self._token_budget(builder, template)
-            prompt, notes = image_generation.build_image_prompt(
-                template, builder.received, description, pictures, budget, family
+        async def draw(
+            prompt: Description,
+            change_last_picture: Change = False,
+            size: Size | None = None,
+            aspect_ratio: AspectRatio | None = None,
+            number: Number = 1,
+            quality: Quality | None = None,
+            background: Background | None = None,
+            style: Style | None = None,
+        ) -> str:
+            request = ImageRequest(
+                words=prompt,
+                size=size,
+                aspect_ratio=aspect_ratio,
+                number=number,
+                quality=quality,
+                background=background,
+                style=style,
             )
-            prompt, notes = _allowed(prompt, notes, builder)
-            try:
-                await self.reservations.reserve(builder, prompt, more=True)
-            except (RateLimited, BudgetSpent) as refusal:
-                builder.allowance.refuse(refusal)
-                raise
-            images = await image_generation.drawn(self.model_info.model, builder, prompt, image_progress)
-            result = f"Images generated: {len(images)}. They appear under your answer; don't describe or link them."
-            return " ".join((result, *notes))
+            pictures = await self._image_to_edit(builder, turns, sent) if change_last_picture else ()
+            return await self._drawn(builder, template, request, pictures, image_progress)
 
-        return Tool(draw, DRAW, timeout_s=_TIMEOUT_S)
+        return Tool(draw, DRAW, description=_DRAW, timeout_s=_TIMEOUT_S)
+
+    async def _drawn(
+        self,
+        builder: TurnBuilder,
+        template: Template,
+        request: ImageRequest,
+        pictures: Sequence[Image],
+        image_progress: ImageProgress,
+    ) -> str:
+        """Generate images for a tool call; returns what was done and what was not, for the model."""
+        family, budget = self.model_info.family(template) or "", self._token_budget(builder, template)
+        prompt, notes = image_generation.build_image_prompt(
+            template, builder.received, request, pictures, budget, family
+        )
+        prompt, notes = _allowed(prompt, notes, builder)
+        try:
+            await self.reservations.reserve(builder, prompt, more=True)
+        except (RateLimited, BudgetSpent) as refusal:
+            builder.allowance.refuse(refusal)
+            raise
+        images = await image_generation.drawn(self.model_info.model, builder, prompt, image_progress)
+        size = image_generation.size_of(images[0]) if images else None
+        actual = "{}x{}".format(*size) if size else ""
+        result = f"Done: {image_options.done(prompt.parameters, len(images), actual)}."
+        not_done = [f"Not as asked, so tell the person: {note}" for note in notes]
+        return " ".join((result, *not_done, _SHOWN))
 
     async def _image_to_edit(
         self, builder: TurnBuilder, turns: Sequence[Turn], sent: Sequence[Image]
@@ -123,7 +181,7 @@ class ImageGeneration:
         self,
         builder: TurnBuilder,
         template: Template,
-        request: str,
+        request: ImageRequest,
         pictures: Sequence[Image],
         image_progress: ImageProgress,
         *,

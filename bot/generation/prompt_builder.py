@@ -25,6 +25,7 @@ from bot.generation.context_window import (
     count_tokens,
     truncate_history,
 )
+from bot.generation.image_options import called
 from bot.prompts import example_images
 from bot.prompts.loader import fill, fill_question
 
@@ -50,7 +51,7 @@ class PromptInputs:
 
     `left_out` is what was omitted before, `unread` what could not be read. Without `accepts_images`, images of
     examples are replaced by their descriptions. `summaries` are those of earlier turns, newest first, by the id of
-    the first turn after each.
+    the first turn after each. `abilities` tells the model what people can do with Parley here.
     """
 
     template: Template
@@ -66,6 +67,7 @@ class PromptInputs:
     summaries: Mapping[str, str] = field(default_factory=dict[str, str])
     tools: Sequence[ToolSpec] = ()
     accepts_images: bool = True
+    abilities: str = ""
 
 
 def build_prompt(inputs: PromptInputs, budget: TokenBudget) -> Prompt:
@@ -131,6 +133,7 @@ def _placeholders(inputs: PromptInputs) -> Mapping[str, str]:
 
 def _system(inputs: PromptInputs) -> list[Message]:
     text = fill(inputs.template.system, _placeholders(inputs)).strip()
+    text = "\n\n".join(part for part in (text, inputs.abilities) if part)
     return [say("system", text)] if text else []
 
 
@@ -150,9 +153,7 @@ def _asker(inputs: PromptInputs, received: MessageReceived) -> tuple[Message, ..
 def _past(inputs: PromptInputs, turn: Turn) -> Turn:
     """A turn for the history: with the name of the sender, and without the bytes of its images."""
     asker = _asker(inputs, turn.received) if turn.messages else ()
-    if not asker and not any(map(_pictured, turn.messages)):
-        return turn
-    return msgspec.structs.replace(turn, messages=(*asker, *map(_slim, turn.messages)))
+    return msgspec.structs.replace(turn, messages=(*asker, *map(_slim, called(turn.messages))))
 
 
 def _question(inputs: PromptInputs, budget_tokens: int) -> tuple[Message, Sequence[Omission]]:

@@ -20,9 +20,13 @@ _NAME_CHARACTERS = 64  # OpenAI rejects longer names and other characters, even 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSet:
-    """The installed tools by name, and the limits for each answer."""
+    """The installed tools by name, and the limits for each answer.
+
+    `built_in`: the tools about Parley itself are offered, too, as in conversations with people.
+    """
 
     functions: Mapping[str, Tool]
+    built_in: bool = True
     limits: ToolCallAllowance = field(default_factory=ToolCallAllowance)
 
     def allowance(self) -> ToolCallAllowance:

@@ -69,6 +69,19 @@ class ToolCallAllowance:
         self.refusal = self.refusal or str(refusal)
 
 
+@dataclass(slots=True)
+class ToolOutcome:
+    """What tool calls add to the reply: texts below the answer, and the command that confirms the last one of them.
+
+    `private`: only the asker sees the reply, and it is not shown while it is written.
+    """
+
+    texts: list[str] = field(default_factory=list[str])
+    private: bool = False
+    confirm: str = ""
+    confirm_label: str = "Delete"
+
+
 _TRUNCATED = "This conversation was too long for the available model, so it read less of it than usual."
 
 
@@ -78,7 +91,8 @@ class TurnBuilder:
 
     `event` is the id of the event to which usage is charged, `reserved` whether its budget is reserved.
     `before` and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`). `missing` is what could
-    not be read for this answer, beside the `unread` parts of the message.
+    not be read for this answer, beside the `unread` parts of the message. `kept_template` is `kept` of the turn,
+    `prompt` that of the reply.
     """
 
     received: MessageReceived
@@ -100,6 +114,9 @@ class TurnBuilder:
     missing: list[UnreadPart] = field(default_factory=list[UnreadPart])
     filter: dict[str, str] = field(default_factory=dict[str, str])
     keep: bool = True
+    outcome: ToolOutcome = field(default_factory=ToolOutcome)
+    kept_template: str = ""
+    prompt: str = ""
     turn: Turn | None = None
 
     def end(
@@ -117,7 +134,7 @@ class TurnBuilder:
             received=self.received,
             template=self.template,
             messages=messages,
-            reply=reply,
+            reply=replace(reply, prompt=self.prompt) if self.prompt and reply.generated else reply,
             outcome=outcome,
             began_at=self.began_at,
             ended_at=now(),
@@ -130,6 +147,7 @@ class TurnBuilder:
             ahead=ahead,
             filter=self.filter,
             unread=self.unread,
+            kept="" if resets else self.kept_template,
         )
 
     @property

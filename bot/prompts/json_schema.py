@@ -15,7 +15,7 @@ _IGNORED = {"description": "Used by other tools. Parley ignores it."}
 _MATCH = {
     "default": "Answers everything that no other template matches. Exactly one template has it.",
     "commands": "Command words in lower case, without the slash.",
-    "prefixes": "Answers messages that begin with these words.",
+    "prefixes": "Answers messages that begin with these words and a colon.",
     "channels": "Answers messages in these channels. Use the platform's channel ids.",
 }
 

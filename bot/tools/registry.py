@@ -22,7 +22,11 @@ Function = Callable[..., Coroutine[Any, Any, object]]
 _TIMEOUT_S = 30.0
 GROUP = "parley.tools"
 DRAW = "draw"
-"""The built-in tool, created for each turn (`bot.generation.images`)."""
+"""The built-in tool for images, created for each turn (`bot.generation.images`)."""
+BUILT_IN = (DRAW, "usage", "reset", "forget", "stop", "summarise", "choose_prompt", "choose_model")
+"""Names of built-in tools; those beside `draw` are in `bot.conversation.builtin_tools`. A template's own tool with
+such a name is offered instead.
+"""
 _LONGEST = 20_000  # characters of a result that go to the model
 _GRACE_S = 2.0
 """How long to wait for a cancelled tool before it is abandoned."""
@@ -52,13 +56,20 @@ _PRICE = "parley_usd"
 
 
 class Tool:
-    """A function with typed parameters, described to the model by the first line of its docstring.
+    """A function with typed parameters, described to the model by `description` or the first line of its docstring.
 
     `usd` is the price of a call; 0 if it is free or reserves its cost itself. Raises TypeError, with the
     reason, for a function that can't be described to a model.
     """
 
-    def __init__(self, function: Function, name: str | None = None, *, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        function: Function,
+        name: str | None = None,
+        *,
+        description: str | None = None,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> None:
         self.function = function
         self._timeout_s = timeout_s
         self.usd: float = getattr(function, _PRICE, 0.0)
@@ -69,7 +80,7 @@ class Tool:
                 raise TypeError(f"its parameter {parameter.name} can't be passed by name")
             if parameter.annotation is parameter.empty:
                 raise TypeError(f"its parameter {parameter.name} has no type")
-        description = inspect.getdoc(function)
+        description = description or (inspect.getdoc(function) or "").partition("\n")[0]
         if not description:
             raise TypeError("it has no docstring; add one that tells the model what the tool does")
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
@@ -83,7 +94,7 @@ class Tool:
         schema = definitions.pop(self.name)
         if definitions:
             schema["$defs"] = definitions
-        self.spec = ToolSpec(name=self.name, description=description.splitlines()[0], schema=schema)
+        self.spec = ToolSpec(name=self.name, description=description, schema=schema)
 
     async def run(self, call: ToolCall) -> ToolResult:
         """Call the function. Never raises: errors become failed results that the model can read."""
@@ -165,7 +176,7 @@ def installed() -> dict[str, Tool]:
 def check() -> CheckResult:
     """The line of `parley check` that lists the tools for templates. Raises ConfigError."""
     listed = [
-        f"{DRAW}: built in",
+        f"{', '.join(BUILT_IN)}: built in",
         *(f"{name}: {tool.spec.description}" for name, tool in installed().items()),
     ]
     return CheckResult(level="ok", subject="tools", words="; ".join(listed))

@@ -11,7 +11,7 @@ from bot.conversation.personal_data import find
 from bot.domain.errors import ModelUnavailable
 from bot.domain.prompts import Match, Prompt, Template
 from bot.domain.turns import Delta, Deployment
-from tests.support.acts import ADA, BOB, edited, received, stopped
+from tests.support.acts import ADA, BOB, edited, pressed, received, stopped
 from tests.support.fake_adapter import words
 from tests.support.harness import ASSISTANT, CONVERSATION, DRAW, Harness
 
@@ -176,7 +176,7 @@ async def test_again_skips_commands(harness: Harness) -> None:
         received("again", event="d"),
     )
     assert harness.model.prompts[-1].messages[-1].text == "two"
-    await harness.answer(received("/again post of a", event="e"))
+    await harness.answer(pressed("/again post of a", event="e"))
     assert harness.model.prompts[-1].messages[-1].text == "one"
     assert "two" not in " ".join(message.text for message in harness.model.prompts[-1].messages)
 
@@ -233,10 +233,10 @@ async def test_sent_shows_what_was_left_out(harness: Harness) -> None:
 
 async def test_only_author_and_operators_see_sent(harness: Harness) -> None:
     """Field note 41: prompts contain private messages."""
-    await harness.answer(received("my secret", event="a"), received("/sent post of a", event="b", user=BOB))
+    await harness.answer(received("my secret", event="a"), pressed("/sent post of a", event="b", user=BOB))
     assert "my secret" not in harness.adapter.texts[-1]
     harness.operators = {BOB.id}
-    await harness.answer(received("/sent post of a", event="c", user=BOB))
+    await harness.answer(pressed("/sent post of a", event="c", user=BOB))
     assert "my secret" in harness.adapter.texts[-1]
 
 

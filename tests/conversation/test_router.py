@@ -1,4 +1,4 @@
-"""The choice of the template, and edits of the last image."""
+"""The choice of the template."""
 
 import pytest
 from msgspec.structs import replace
@@ -6,7 +6,6 @@ from msgspec.structs import replace
 from bot.conversation import router
 from bot.domain.errors import NotAllowed
 from bot.domain.prompts import Match, Template
-from bot.generation.image_options import is_change
 from tests.support.acts import received
 
 DEFAULT = Template(name="default", digest="0", match=Match(default=True, commands=("ask",)))
@@ -26,7 +25,11 @@ ALL = (DEFAULT, DRAW, SUMMARISE, SUPPORT)
         ("Summarise: all of this", "summarise", "all of this"),
         ("summarised already", "default", "summarised already"),
         ("summarise", "default", "summarise"),
-        ("TL;DR the thread", "summarise", "the thread"),
+        ("TL;DR: the thread", "summarise", "the thread"),
+        ("tl;dr the thread", "default", "tl;dr the thread"),
+        ("summarise requirements into test cases", "default", "summarise requirements into test cases"),
+        ("/frobnicate now", "default", "/frobnicate now"),
+        ("/24 subnet - how many hosts?", "default", "/24 subnet - how many hosts?"),
         ("/etc/hosts is missing", "default", "/etc/hosts is missing"),
         ("/", "default", "/"),
     ],
@@ -42,24 +45,14 @@ def test_commands_override_a_channel_s_template() -> None:
     assert router.choose(ALL, replace(there, text="/image a cat"))[0] is DRAW
 
 
-def test_an_unserved_command_is_refused() -> None:
+def test_an_unknown_slash_command_of_the_app() -> None:
+    """`/parley frobnicate` is a mistake; `/parley why is the sky blue?` asks."""
     with pytest.raises(NotAllowed, match=r"`/frobnicate`.*`/help`"):
-        router.choose(ALL, received("/frobnicate now"))
-
-
-@pytest.mark.parametrize(
-    "picture_request", ["make it brighter", "Same but at night", "now with a hat", "crop the picture"]
-)
-def test_edits_of_the_last_image_are_recognised(picture_request: str) -> None:
-    """Field note 39: "make it brighter" is an edit."""
-    assert is_change(picture_request)
-
-
-@pytest.mark.parametrize(
-    "picture_request", ["a red bicycle", "a cat that sleeps", "paint a house", "make a poster for Ada"]
-)
-def test_a_new_image_is_no_edit(picture_request: str) -> None:
-    assert not is_change(picture_request)
+        router.choose(ALL, replace(received("/frobnicate"), registered=True))
+    asked = replace(received("/why is the sky blue?"), registered=True)
+    assert router.choose(ALL, asked) == (DEFAULT, "why is the sky blue?")
+    asked = replace(received("/reset the router, how?"), registered=True)
+    assert router.choose(ALL, asked, question=True) == (DEFAULT, "reset the router, how?")
 
 
 def test_a_workspace_template_replaces_only_the_default() -> None:

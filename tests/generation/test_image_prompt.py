@@ -45,7 +45,7 @@ async def test_a_request_is_rewritten_before_generating(painting: Harness) -> No
     assert drawn.parameters.size == "1536x1024"
     assert drawn.input_tokens == sum(map(context_window.count_tokens, drawn.messages))
     assert painting.adapter.texts == ["a red bicycle"]
-    assert [message.text for message in turn.messages] == ["a red bicycle", ""]
+    assert [message.text for message in turn.messages] == ["a red bicycle", "", ""]
     assert [usage.deployment for usage in turn.usage] == ["test", "test-image"]
 
 
@@ -95,7 +95,7 @@ async def test_a_rewrite_that_is_too_long_is_cut(painting: Harness) -> None:
 async def test_edits_and_variations_are_not_rewritten(painting: Harness) -> None:
     await painting.answer(
         received("/image a red bicycle", event="a"),
-        received("/image make it blue", event="b"),
+        received("/image make it blue --change", event="b"),
         received("variations", event="c"),
     )
     assert [prompt.capability for prompt in painting.model.prompts] == ["chat", "image", "image", "image"]

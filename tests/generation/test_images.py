@@ -13,7 +13,7 @@ from bot.domain.turns import Delta, Usage
 from bot.generation import image_generation, image_options
 from bot.llm.protocol import ImageInterrupted, ImageNotDownloaded, OnPartialImage
 from bot.storage.usage.quota import Estimate
-from tests.support.acts import received, stopped
+from tests.support.acts import pressed, received, stopped
 from tests.support.documents import picture
 from tests.support.fake_adapter import FakeAdapter, Script, words
 from tests.support.harness import ASSISTANT, CONVERSATION, DRAW, Harness
@@ -24,52 +24,80 @@ USUAL = Parameters(size="1024x1024")
 # ------------------------------------------------------------------ options
 
 
+def chosen(text: str, family: str = "gpt-image-1") -> image_options.ImageOptions:
+    """What is drawn for a text without a chat model."""
+    return image_options.resolve(image_options.read(text), USUAL, family)
+
+
 @pytest.mark.parametrize(
-    ("text", "rest", "chosen"),
+    ("text", "rest", "found"),
     [
         ("a red bicycle", "a red bicycle", {}),
         ("a red bicycle --landscape", "a red bicycle", {"size": "1536x1024"}),
         ("--tall a red bicycle", "a red bicycle", {"size": "1024x1536"}),
-        ("a bicycle in portrait format", "a bicycle", {"size": "1024x1536"}),
-        ("a bicycle, in high quality", "a bicycle", {"quality": "high"}),
-        ("a cat --wide, in high quality", "a cat", {"size": "1536x1024", "quality": "high"}),
+        ("a cat --wide --quality high", "a cat", {"size": "1536x1024", "quality": "high"}),
         ("a bicycle --quality=low --n 3", "a bicycle", {"quality": "low", "images": 3}),
-        ("two pictures of a bicycle", "a bicycle", {"images": 2}),
-        ("a logo on a transparent background", "a logo", {"background": "transparent"}),
         ("a logo --transparent", "a logo", {"background": "transparent"}),
         ("a bicycle --size 1024x1536", "a bicycle", {"size": "1024x1536"}),
+        ("ein Fahrrad, 1024 x 1536", "ein Fahrrad", {"size": "1024x1536"}),
+        ("自転車 3:2", "自転車", {"size": "1536x1024"}),
+        ("a clock that shows 10:10", "a clock that shows 10:10", {}),
+        ("a cat --style watercolour", "a cat\n\nStyle: watercolour", {}),
+        ("image of a lighthouse", "image of a lighthouse", {}),
         ("a mountain landscape with a portrait on it", "a mountain landscape with a portrait on it", {}),
         ("a road sign that says --stop", "a road sign that says --stop", {}),
     ],
 )
-def test_options_are_read_from_flags_and_phrases(text: str, rest: str, chosen: dict[str, str | int]) -> None:
-    found = image_options.read(text, USUAL, "gpt-image-1")
-    assert (found.words, found.parameters, found.notes) == (rest, replace(USUAL, **chosen), ())
+def test_options_without_a_chat_model_need_no_words(
+    text: str, rest: str, found: dict[str, str | int]
+) -> None:
+    """Field fault 107: "image of a lighthouse" was drawn as "of a lighthouse"."""
+    options = chosen(text)
+    assert (options.words, options.parameters, options.notes) == (rest, replace(USUAL, **found), ())
 
 
 @pytest.mark.parametrize(
     ("text", "family", "note"),
     [
         ("x --transparent", "dall-e-3", "on a transparent background"),
-        ("x in a vivid style", "gpt-image-1", "in vivid style"),
+        ("x --style vivid", "gpt-image-1", "in vivid style"),
         ("x --landscape", "dall-e-2", "in landscape format"),
-        ("x --size 640x480", "gpt-image-1", "at 640x480 pixels"),
-        ("x --size 4096x1024", "gpt-image-2", "at 4096x1024 pixels"),
+        ("x --quality low", "dall-e-3", "in low quality"),
         ("x --n 2", "dall-e-3", "at most 1 image at a time"),
     ],
 )
 def test_unsupported_options_become_notes(text: str, family: str, note: str) -> None:
-    found = image_options.read(text, USUAL, family)
-    assert note in found.notes[0]
-    assert found.words == "x"
-    assert found.parameters in (USUAL, replace(USUAL, images=1))
+    options = chosen(text, family)
+    assert note in options.notes[0]
+    assert options.words == "x"
+    assert options.parameters in (USUAL, replace(USUAL, images=1))
 
 
-def test_each_family_has_its_own_shapes() -> None:
-    assert image_options.read("x --wide", USUAL, "dall-e-3").parameters.size == "1792x1024"
-    assert (
-        image_options.read("x --size 1920x1088", USUAL, "gpt-image-2.5-flare").parameters.size == "1920x1088"
-    )
+@pytest.mark.parametrize(
+    ("family", "asked", "size", "exact"),
+    [
+        ("gpt-image-1", {"aspect_ratio": "16:9"}, "1536x1024", False),
+        ("gpt-image-1", {"aspect_ratio": "9:16"}, "1024x1536", False),
+        ("gpt-image-1", {"aspect_ratio": "2:3"}, "1024x1536", True),
+        ("gpt-image-1", {"size": "640x480"}, "1536x1024", False),
+        ("dall-e-3", {"aspect_ratio": "16:9"}, "1792x1024", True),
+        ("dall-e-3", {"aspect_ratio": "landscape"}, "1792x1024", True),
+        ("dall-e-2", {"size": "500x500"}, "512x512", False),
+        ("dall-e-2", {"aspect_ratio": "1:1"}, "1024x1024", True),
+        ("gpt-image-2", {"aspect_ratio": "16:9"}, "1792x1008", True),
+        ("gpt-image-2.5-flare", {"size": "1920x1088"}, "1920x1088", True),
+        ("gpt-image-2", {"size": "1920x1080"}, "1920x1088", False),
+        ("gpt-image-2", {"size": "4096x1024"}, "3552x1184", False),
+        ("gpt-image-2", {"size": "99999x10"}, "1728x576", False),
+    ],
+)
+def test_a_shape_becomes_the_nearest_size(family: str, asked: dict[str, str], size: str, exact: bool) -> None:
+    """Field fault 107: 16:9 was lost without a word."""
+    request = image_options.ImageRequest(words="x", **asked)  # pyright: ignore[reportArgumentType]
+    options = image_options.resolve(request, USUAL, family)
+    assert options.parameters.size == size
+    assert exact == (not options.notes)
+    assert exact or size in options.notes[0]
 
 
 async def test_options_are_sent_and_ignored_ones_reported(harness: Harness) -> None:
@@ -105,7 +133,7 @@ async def test_several_variations_of_an_older_image(harness: Harness) -> None:
     harness.model.pictures = (Image(mime="image/png", data=b"dog", alt="a dog"),)
     await harness.answer(
         received("/image a dog", event="b"),
-        received("/variations post of a", event="c"),
+        pressed("/variations post of a", event="c"),
         received("/variations 3", event="d"),
     )
     _, _, older, last = harness.model.prompts
@@ -123,7 +151,7 @@ async def test_a_variation_can_be_varied_and_regenerated(harness: Harness) -> No
     turns = await harness.answer(
         received("/image a cat", event="a"),
         received("/variations", event="b"),
-        received("/again post of b", event="c"),
+        pressed("/again post of b", event="c"),
     )
     assert [turn.id for turn in turns] == ["a", "b"]
     assert [prompt.vary for prompt in harness.model.prompts] == [False, True, True]
@@ -144,7 +172,7 @@ async def test_a_model_without_editing_generates_a_new_image(harness: Harness) -
     harness.family = "dall-e-3"
     harness.model.pictures = (replace(harness.model.pictures[0], alt="a red bicycle at the sea"),)
     await harness.answer(
-        received("/image a red bicycle", event="a"), received("/image make it blue", event="b")
+        received("/image a red bicycle", event="a"), received("/image make it blue --change", event="b")
     )
     prompt = harness.model.prompts[-1]
     assert (prompt.messages[-1].text, given(prompt)) == ("a red bicycle at the sea, make it blue", [])
@@ -160,13 +188,23 @@ async def test_an_uploaded_image_is_never_regenerated_unseen(harness: Harness) -
     assert "can't edit images" in harness.adapter.texts[0]
 
 
-async def test_an_edit_keeps_shape_and_description(harness: Harness) -> None:
+async def test_an_edit_keeps_the_shape_only(harness: Harness) -> None:
+    """Field fault 111: descriptions grew with every edit."""
     harness.model.pictures = (Image(mime="image/png", data=picture(size=(300, 200)), alt="a red bicycle"),)
     await harness.answer(received("/image a red bicycle", event="a"))
     harness.model.pictures = (replace(harness.model.pictures[0], alt="make it blue"),)
-    (_, turn) = await harness.answer(received("/image make it blue", event="b"))
+    (_, turn) = await harness.answer(received("/image make it blue --change", event="b"))
     assert harness.model.prompts[-1].parameters.size == "1536x1024"
-    assert turn.reply.images[0].alt == "a red bicycle; make it blue"
+    assert turn.reply.images[0].alt == "make it blue"
+
+
+async def test_a_change_can_ask_for_another_shape(harness: Harness) -> None:
+    """Field fault 107: the original's shape stays only if none is asked for, even if that is the template's."""
+    harness.templates = (ASSISTANT, replace(DRAW, parameters=USUAL))
+    harness.model.pictures = (Image(mime="image/png", data=picture(size=(300, 200)), alt="a red bicycle"),)
+    await harness.answer(received("/image a red bicycle", event="a"))
+    await harness.answer(received("/image the same --change --square", event="b"))
+    assert harness.model.prompts[-1].parameters.size == "1024x1024"
 
 
 # ------------------------------------------------------------------ while it draws
@@ -295,7 +333,7 @@ def pen(harness: Harness) -> Harness:
 
 
 async def test_a_chat_model_calls_the_draw_tool(pen: Harness) -> None:
-    pen.model.script = artist(description="a red bicycle --landscape")
+    pen.model.script = artist(prompt="a red bicycle", aspect_ratio="landscape")
     (turn,) = await pen.answer(received("I would love to see a red bicycle"))
     chat, picture_, again = pen.model.prompts
     assert [tool.name for tool in chat.tools] == ["draw"]
@@ -313,7 +351,7 @@ async def test_a_chat_model_calls_the_draw_tool(pen: Harness) -> None:
 async def test_the_tool_edits_the_last_image(pen: Harness) -> None:
     """Field note 39: "make it brighter" edits the last image of this conversation."""
     await pen.answer(received("/image a red bicycle", event="a"))
-    pen.model.script = artist(description="make it blue", change_last_picture=True)
+    pen.model.script = artist(prompt="make it blue", change_last_picture=True)
     await pen.answer(received("could it be blue?", event="b"))
     given = [part for part in pen.model.prompts[2].messages[-1].parts if isinstance(part, Image)]
     assert [image.data for image in given] == [pen.model.pictures[0].data]
@@ -324,7 +362,7 @@ async def test_the_tool_edits_the_image_just_sent(pen: Harness) -> None:
     await pen.answer(received("/image a red bicycle", event="a"))
     pen.adapter.files["f"] = data = picture()
     photo = Attachment(id="f", name="photo.png", mime="image/png")
-    pen.model.script = artist(description="make it blue", change_last_picture=True)
+    pen.model.script = artist(prompt="make it blue", change_last_picture=True)
     await pen.answer(replace(received("could this be blue?", event="b"), attachments=(photo,)))
     assert given(pen.model.prompts[2]) == [data]
     await pen.answer(received("and now that one?", event="c"))
@@ -332,7 +370,7 @@ async def test_the_tool_edits_the_image_just_sent(pen: Harness) -> None:
 
 
 async def test_the_model_learns_that_there_is_no_image(pen: Harness) -> None:
-    pen.model.script = artist(description="make it blue", change_last_picture=True)
+    pen.model.script = artist(prompt="make it blue", change_last_picture=True)
     await pen.answer(received("could it be blue?"))
     assert "Here you are: no. There is no image" in pen.adapter.texts[0]
 
@@ -345,7 +383,7 @@ async def test_the_tool_needs_an_image_deployment(pen: Harness) -> None:
 
 async def test_tool_images_count_against_the_same_budget(pen: Harness) -> None:
     pen.ledger = pen.limited("person: $0.025/day")
-    pen.model.script = artist(description="a cat")
+    pen.model.script = artist(prompt="a cat")
     await pen.answer(received("a cat, please", event="a"))
     assert "Here you are: no. Your budget for today" in pen.adapter.texts[0]
     with pytest.raises(BotError):
@@ -353,7 +391,7 @@ async def test_tool_images_count_against_the_same_budget(pen: Harness) -> None:
 
 
 async def test_sent_shows_the_prompt_of_the_image(pen: Harness) -> None:
-    pen.model.script = artist(description="a cat")
+    pen.model.script = artist(prompt="a cat")
     pen.model.pictures = (replace(pen.model.pictures[0], alt="A tabby cat on a sill"),)
     await pen.answer(received("a cat, please", event="a"), received("/sent", event="b"))
     text = pen.adapter.texts[-1]
@@ -396,7 +434,12 @@ async def test_a_recalled_image_is_stored_once(
     assert third.messages[: len(second.messages) - 1] == second.messages[:-1]
 
 
-async def test_a_model_without_vision_gets_image_descriptions(harness: Harness) -> None:
+async def test_earlier_images_are_calls_of_the_tool(harness: Harness) -> None:
+    """Field fault 111: models imitated "[a picture: a red bicycle]" instead of calling the tool."""
     await harness.answer(received("/image a cat", event="a"), received("what is in the picture?", event="b"))
-    assert "[image: " in harness.model.prompts[1].messages[-2].text
+    called, result = harness.model.prompts[1].messages[-3:-1]
+    (call,) = called.parts
+    assert isinstance(call, ToolCall)
+    assert json.loads(call.arguments) == {"prompt": "a cat"}
+    assert result.parts == (ToolResult(id=call.id, text="Done: 1 picture. It shows: a picture"),)
     assert not [part for part in harness.model.prompts[1].messages[-1].parts if isinstance(part, Image)]

@@ -33,7 +33,7 @@ def pen(harness: Harness) -> Harness:
     return harness
 
 
-def draws(count: int, rounds: int = 1, description: str = "a cat", **more: object) -> Script:
+def draws(count: int, rounds: int = 1, text: str = "a cat", **more: object) -> Script:
     """A model that makes `count` draw calls in each of the first rounds, then answers."""
 
     def script(prompt: Prompt) -> list[Delta | Exception]:
@@ -41,7 +41,7 @@ def draws(count: int, rounds: int = 1, description: str = "a cat", **more: objec
         asked = roles[len(roles) - roles[::-1].index("user") :].count("assistant")
         if asked >= rounds or not prompt.tools:
             return words("done")
-        arguments = json.dumps({"description": description, **more})
+        arguments = json.dumps({"prompt": text, **more})
         calls = [Delta(call=ToolCall(id=f"c{n}", name="draw", arguments=arguments)) for n in range(count)]
         return [*calls, *words(finish="tool_calls")]
 
@@ -130,12 +130,12 @@ async def test_calls_made_up_for_later_are_not_mentioned(pen: Harness) -> None:
 
 async def test_each_image_counts_as_a_call(pen: Harness) -> None:
     """Field fault 91: eight calls for four images each give eight images, not thirty-two."""
-    pen.model.script = draws(8, description="a cat --n 4")
+    pen.model.script = draws(8, text="a cat", number=4)
     await pen.answer(received("cats", event="a"))
     assert [prompt.parameters.images for prompt in drawn(pen)] == [1] * 8
     assert "3 of 4 images were left out" in results(pen.model.prompts[-1])[0].text
     pen.model.prompts.clear()
-    pen.model.script = draws(2, description="a cat --n 4")
+    pen.model.script = draws(2, text="a cat", number=4)
     await pen.answer(received("cats", event="b"))
     assert [prompt.parameters.images for prompt in drawn(pen)] == [4, 4]
 
@@ -167,7 +167,7 @@ async def test_the_last_round_runs_no_tools(pen: Harness) -> None:
     """Field fault 91: calls made although no tools were offered are not charged."""
 
     def script(prompt: Prompt) -> list[Delta | Exception]:
-        call = ToolCall(id="c", name="draw", arguments='{"description":"a cat"}')
+        call = ToolCall(id="c", name="draw", arguments='{"prompt":"a cat"}')
         return [Delta(text="."), Delta(call=call), *words(finish="tool_calls")]
 
     pen.model.script = script
@@ -383,7 +383,7 @@ async def test_a_refusal_of_a_tool_is_bounded() -> None:
 
 async def test_a_request_that_is_too_long_is_refused(pen: Harness) -> None:
     """Field fault 91: image descriptions are bounded, too."""
-    pen.model.script = draws(1, description="a" * 5000)
+    pen.model.script = draws(1, text="a" * 5000)
     await pen.answer(received("a cat"))
     assert drawn(pen) == []
     assert "length <= 4000" in results(pen.model.prompts[-1])[0].text
@@ -392,11 +392,11 @@ async def test_a_request_that_is_too_long_is_refused(pen: Harness) -> None:
 @pytest.mark.parametrize("number", ["²", "9" * 5000, "٣"])
 def test_an_invalid_number_of_images_is_ignored(number: str) -> None:
     """Field fault 91: `--n` with digits that are no decimal number raised an unexpected error."""
-    found = image_options.read(f"a cat --n {number}", Parameters(), "gpt-image-1")
+    found = image_options.resolve(image_options.read(f"a cat --n {number}"), Parameters(), "gpt-image-1")
     assert 1 <= (found.parameters.images or 1) <= 4
 
 
 def test_options_are_read_in_linear_time() -> None:
     """Field fault 92: 20,000 spaces in an image request kept the process busy for a minute."""
-    found = image_options.read("a cat" + " " * 200_000 + "in portrait format", Parameters(), "gpt-image-1")
-    assert (found.words, found.parameters.size) == ("a cat", "1024x1536")
+    found = image_options.read("a cat" + " " * 200_000 + "--portrait")
+    assert (found.words, found.aspect_ratio) == ("a cat", "portrait")

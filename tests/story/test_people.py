@@ -1,9 +1,13 @@
 """What a person in Slack or Teams meets: start reading Parley's tests here."""
 
 import itertools
+import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from tests.simulators.azure_wire import Answer
 from tests.simulators.slack_methods import Message
 from tests.story.conftest import Town
 
@@ -142,6 +146,115 @@ async def test_a_busy_model_is_waited_for(town: Town) -> None:
 async def test_the_command_words_work_in_slack(town: Town) -> None:
     await town.slack.command(GENERAL, "U0ADA", "/parley", "help")
     await town.slack.until(lambda: "/image" in str(town.slack.workspace.ephemeral))
+
+
+def scripted(tool: str, **arguments: object) -> Callable[[list[Any]], Answer]:
+    """A model that calls a tool, and answers when it has the result."""
+
+    def answer(messages: list[Any]) -> Answer:
+        if messages[-1]["role"] == "tool":
+            return Answer(text="Here you are.")
+        return Answer(calls=(("call_1", tool, json.dumps(arguments)),))
+
+    return answer
+
+
+async def test_what_is_meant_in_slack_in_other_words(town: Town) -> None:
+    """Field faults 106, 107: "please delete my data" in any language, and a picture with its options."""
+    channel = direct(town)
+    town.azure.answer = scripted("forget")
+    ts = await town.slack.say(channel, "U0ADA", "bitte lösche alles über mich")
+    (answer,) = await whole(town, channel, ts)
+    assert "forget me now" in str(answer)
+    assert "Delete" in [button["text"]["text"] for button in _buttons(answer)]
+    town.azure.answer = scripted(
+        "draw", prompt="灯台", aspect_ratio="16:9", number=2, background="transparent"
+    )
+    ts = await town.slack.say(channel, "U0ADA", "灯台を16:9で2枚、背景なしで")
+    await whole(town, channel, ts)
+    (drawn,) = [
+        asked.body for asked in town.azure.journal if asked.path.partition("?")[0].endswith("/generations")
+    ][-1:]
+    assert (drawn["prompt"], drawn["size"], drawn["n"], drawn["background"]) == (
+        "灯台",
+        "1536x1024",
+        2,
+        "transparent",
+    )
+    told = str(town.azure.journal[-1].body["messages"][-1]["content"])
+    assert "2 pictures, 1536x1024, transparent background" in told
+    assert "16:9; 1536x1024 is the nearest" in told
+
+
+def _buttons(message: Message) -> list[dict[str, Any]]:
+    return [one for block in message["blocks"] if block["type"] == "actions" for one in block["elements"]]
+
+
+async def test_words_of_work_are_questions(town: Town) -> None:
+    """Field fault 106: these ran commands, drew paid pictures, and translated."""
+    channel = direct(town)
+    for text in (
+        "image upload fails with error 413",
+        "translate requirements into test cases",
+        "/24 subnet - how many hosts?",
+        "/login fails for Bob",
+        "/forget about it",
+        "Sent.",
+        "compare?",
+        "Usage",
+    ):
+        ts = await town.slack.say(channel, "U0ADA", text)
+        (answer,) = await whole(town, channel, ts)
+        assert answer["markdown"] == f"You said: {text}"
+
+
+async def test_stop_with_nothing_to_stop_is_answered(town: Town) -> None:
+    """Field fault 106: it was answered by nothing."""
+    channel, chat = direct(town), fresh("a:ada-")
+    await town.slack.say(channel, "U0ADA", "stop")
+    await town.slack.until(lambda: "no answer of yours in progress" in str(town.slack.workspace.ephemeral))
+    await town.teams.say(chat, "ada", "/stop")
+    assert "no answer of yours in progress" in (await town.teams.answered(chat)).text
+
+
+async def test_usage_in_a_slack_channel_stays_private(town: Town) -> None:
+    """Field fault 106: asked in one's own words, it is shown as the command shows it."""
+    town.azure.answer = scripted("usage")
+    channel = fresh("C")
+    town.slack.workspace.channels[channel] = {"U0ADA", town.slack.workspace.bot_user}
+    before = len(town.slack.workspace.ephemeral)
+    await town.slack.say(channel, "U0ADA", "<@U0BOT> ¿cuánto he usado?")
+    await town.slack.until(lambda: len(town.slack.workspace.ephemeral) > before)
+    assert "Your usage" in str(town.slack.workspace.ephemeral[-1])
+
+
+async def test_a_prompt_stays_in_slack_and_teams(town: Town) -> None:
+    """Field fault 110: "still black" was answered without the IT rules."""
+    channel, chat = direct(town), fresh("a:ada-")
+    ts = await town.slack.say(channel, "U0ADA", "/support my laptop won't start")
+    await whole(town, channel, ts)
+    await town.slack.say(channel, "U0ADA", "still black", ts)
+    answers = await whole(town, channel, ts, 2)
+    assert "first line of IT support" in str(town.azure.journal[-1].body["messages"][0])
+    assert "Prompt: support" in str(answers[-1]["blocks"])
+    await town.teams.say(chat, "ada", "/support my laptop won't start")
+    await town.teams.answered(chat)
+    await town.teams.say(chat, "ada", "still black")
+    await town.teams.until(lambda: len(town.teams.answers(chat)) == 2)
+    await town.teams.until(
+        lambda: town.teams.answers(chat)[1].text == "You said: still black\n\n_Prompt: support_"
+    )
+    assert "first line of IT support" in str(town.azure.journal[-1].body["messages"][0])
+
+
+async def test_what_is_meant_in_teams_in_other_words(town: Town) -> None:
+    """Field fault 106."""
+    chat = fresh("a:ada-")
+    town.azure.answer = scripted("reset")
+    await town.teams.say(chat, "ada", "repartons de zéro")
+    answer = await town.teams.answered(chat)
+    assert "reset now" in str(answer)
+    assert "Start over" in str(answer)
 
 
 async def test_a_personal_chat_in_teams_is_answered_streamed(town: Town) -> None:

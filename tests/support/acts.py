@@ -1,5 +1,7 @@
 """Events for tests: what people do, with everything that a test does not care about filled in."""
 
+from msgspec.structs import replace
+
 from bot.domain.events import (
     Address,
     FeedbackGiven,
@@ -38,6 +40,11 @@ def received(
         addressed=addressed,
         channel=channel,
     )
+
+
+def pressed(command: str, *, event: str = "e1", user: User = ADA) -> MessageReceived:
+    """Somebody presses a button that stands for a command, or sends a slash command of the app."""
+    return replace(received(command, event=event, user=user), registered=True)
 
 
 def forgets(event: str, *, user: User = ADA, channel: str = "") -> tuple[MessageReceived, MessageReceived]:

@@ -147,6 +147,7 @@ class Harness:
         self.accepts_images = False
         self.templates: tuple[Template, ...] = (ASSISTANT, DRAW)
         self.tools: Mapping[str, Tool] = {"dice": Tool(dice)}
+        self.built_in = False  # the tools about Parley itself, which most tests leave out of their prompts
         self.operators: set[str] = set()
         self.deployments: tuple[Deployment, ...] = ()
         self.lease_s = 30.0
@@ -192,7 +193,7 @@ class Harness:
             ),
             ledger=self.ledger,
             summarizer=self.summarizer,
-            tools=ToolSet(functions=self.tools, limits=self.allowance),
+            tools=ToolSet(functions=self.tools, built_in=self.built_in, limits=self.allowance),
             files=self.files,
         )
 

@@ -62,7 +62,9 @@ def call(name: str, **arguments: object) -> ToolCall:
 
 async def test_a_package_brings_a_tool(package: Package, harness: Harness) -> None:
     package(GOOD)
-    assert registry.check().words == "draw: built in; hours: When an office is open."
+    assert (
+        registry.check().words == f"{', '.join(registry.BUILT_IN)}: built in; hours: When an office is open."
+    )
     harness.tools = registry.installed()
     harness.templates = (replace(ASSISTANT, tools=("hours",)),)
 

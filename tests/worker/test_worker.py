@@ -17,7 +17,7 @@ from bot.domain.turns import Delta, Rating
 from bot.storage.queue.inbox import Claim, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from tests.support.acts import BOB, deleted, edited, forgets, rated, received, stopped
+from tests.support.acts import BOB, deleted, edited, forgets, pressed, rated, received, stopped
 from tests.support.fake_adapter import words
 from tests.support.harness import CONVERSATION, Harness
 from tests.support.patience import PATIENCE_S
@@ -157,8 +157,8 @@ async def test_an_image_is_stored_beside_its_turn(harness: Harness) -> None:
 
 
 async def test_make_it_brighter_edits_the_last_image(harness: Harness) -> None:
-    """Field note 39: the last image of this conversation is edited."""
-    first, again, other = "/image a red bicycle", "/image make it brighter", "/image a cat"
+    """Field note 39: the last image of this conversation is edited, where no chat model reads the request by a flag."""
+    first, again, other = "/image a red bicycle", "/image make it brighter --change", "/image a cat"
     await harness.answer(received(first, event="a"), received(again, event="b"), received(other, event="c"))
     parts = [prompt.messages[-1].parts[1:] for prompt in harness.model.prompts]
     assert [len(one) for one in parts] == [0, 1, 0]
@@ -263,7 +263,7 @@ async def test_forget_deletes_a_person_everywhere(harness: Harness, redis: Redis
 
 
 async def test_an_unknown_command_is_explained(harness: Harness) -> None:
-    (turn,) = await harness.answer(received("/frobnicate now"))
+    (turn,) = await harness.answer(pressed("/frobnicate"))
     assert turn.outcome == "refused"
     assert "/help" in harness.adapter.texts[0]
 

@@ -32,6 +32,7 @@ def command(payload: Payload, bot: Bot, names: Mapping[str, str]) -> MessageRece
         links=links_in(text)[:MAX_LINKS],
         channel=channel,
         direct=payload.get("channel_name") == "directmessage",
+        registered=payload["command"] != "/ask",
     )
 
 
@@ -105,7 +106,8 @@ def _command_button(payload: Payload, action: Payload, value: Payload) -> Messag
     address: Address = fields["address"]
     text = value.get("command") or f"/{_WORDS[action['action_id']]} {_post(payload, address, value)}"
     channel = address.data["channel"]
-    return MessageReceived(**fields, text=str(text), channel=channel, direct=channel.startswith("D"))
+    direct = channel.startswith("D")
+    return MessageReceived(**fields, text=str(text), channel=channel, direct=direct, registered=True)
 
 
 def _stopped(payload: Payload, action: Payload, value: Payload) -> StopRequested:

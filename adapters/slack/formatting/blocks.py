@@ -151,10 +151,16 @@ def message(
 
 
 def trailer(reply: Reply, post: str, conversation: str) -> list[Block]:
-    """The blocks below an answer: sources and buttons. An empty `post` means the message that holds the buttons."""
+    """The blocks below an answer: sources, the prompt that answered, buttons.
+
+    An empty `post` means the message that holds the buttons.
+    """
     blocks: list[Block] = [_sources(reply.sources)] if reply.sources else []
+    if reply.prompt:
+        named = {"type": "mrkdwn", "text": f"Prompt: {escaped(defused(reply.prompt[:TITLE_LIMIT]))}"}
+        blocks.append({"type": "context", "elements": [named]})
     if reply.confirm:
-        blocks.append(_confirmation(reply.confirm, conversation))
+        blocks.append(_confirmation(reply, conversation))
     if reply.rate and not reply.private:
         value = button_value(post, conversation)
         again = _button("Try again", AGAIN_ACTION, value)
@@ -164,11 +170,11 @@ def trailer(reply: Reply, post: str, conversation: str) -> list[Block]:
     return blocks
 
 
-def _confirmation(command: str, conversation: str) -> Block:
+def _confirmation(reply: Reply, conversation: str) -> Block:
     """The button that confirms a command."""
-    value = button_value("", conversation, command=command)
-    delete = _button("Delete", CONFIRM_ACTION, value) | {"style": "danger"}
-    return {"type": "actions", "elements": [delete]}
+    value = button_value("", conversation, command=reply.confirm)
+    confirm = _button(reply.confirm_label, CONFIRM_ACTION, value) | {"style": "danger"}
+    return {"type": "actions", "elements": [confirm]}
 
 
 def stop_button(conversation: str, event: str) -> list[Block]:

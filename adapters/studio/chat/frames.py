@@ -66,7 +66,8 @@ class ShownImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DoneFrame(Frame, frozen=True, tag="done"):
-    """The whole answer; `text` is its Markdown, for copying. `confirm`, `forgotten` and `failed` are as in a reply.
+    """The whole answer; `text` is its Markdown, for copying. `confirm`, `confirm_label`, `prompt`, `forgotten` and
+    `failed` are as in a reply.
 
     `cause` says why it failed, for operators; it is never in the stream, which others may follow.
     """
@@ -78,6 +79,8 @@ class DoneFrame(Frame, frozen=True, tag="done"):
     sources: tuple[Source, ...] = ()
     rate: bool = False
     confirm: str = ""
+    confirm_label: str = "Delete"
+    prompt: str = ""
     forgotten: bool = False
     failed: bool = False
     cause: str = ""
@@ -149,6 +152,8 @@ async def done_frame(conversation: str, event: str, post: str, at: int, reply: R
         sources=reply.sources,
         rate=reply.rate,
         confirm=reply.confirm,
+        confirm_label=reply.confirm_label,
+        prompt=reply.prompt,
         forgotten=reply.forgotten,
         failed=reply.failed,
     )

@@ -141,7 +141,7 @@ def used_for(template: Template) -> str:
     """What a template answers, as text."""
     match = template.match
     uses = [f"/{command}" for command in match.commands]
-    uses += [f"“{prefix} …”" for prefix in match.prefixes]
+    uses += [f"“{prefix.removesuffix(':')}: …”" for prefix in match.prefixes]
     uses += [f"channel {channel}" for channel in match.channels]
     return ", ".join([*uses, "everything else"] if match.default else uses) or "where it is assigned"
 

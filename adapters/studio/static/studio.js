@@ -144,7 +144,7 @@ function take(frame) {
     if (recall(conversation)) remember(conversation, (one) => delete one.pending[frame.event]);
     $("spoken").textContent = turn.body.innerText;
     if (frame.forgotten) forgotten(frame.event);
-    if (frame.confirm && typed.has(frame.event)) confirmFirst(turn, frame.confirm);
+    if (frame.confirm && typed.has(frame.event)) confirmFirst(turn, frame.confirm, frame.confirm_label);
   }
   refresh();
 }
@@ -190,10 +190,12 @@ function say(text, event = newId()) {
 
 /**
  * Ask before what can't be undone; whoever closes this has changed nothing.
- * @param {Turn} turn @param {string} command what is said to confirm it
+ * @param {Turn} turn @param {string} command what is said to confirm it @param {string} label its button
  */
-function confirmFirst(turn, command) {
+function confirmFirst(turn, command, label = "Delete") {
   const box = $("confirm");
+  $("confirm-title").textContent = label === "Delete" ? "Delete all your data?" : `${label}?`;
+  $("confirm-label").textContent = label;
   $("confirm-words").replaceChildren(...turn.body.cloneNode(true).childNodes);
   const closed = () => {
     if (box.returnValue === "delete") say(command);

@@ -187,7 +187,7 @@ export class Turn {
   }
 
   /** @param {Answer} answer @param {boolean | null} good how the person rated it */
-  finish({ post, html, text, images = [], sources = [], rate = false, failed = false, cause = "" }, good = null) {
+  finish({ post, html, text, images = [], sources = [], rate = false, prompt = "", failed = false, cause = "" }, good = null) {
     this.#becomes("answer");
     this.post = post;
     this.text = text;
@@ -198,6 +198,7 @@ export class Turn {
       const words = sources.length === 1 ? "1 source" : `${sources.length} sources`;
       fresh.append(make("details", {}, make("summary", {}, words), make("ol", {}, ...sources.map(item))));
     }
+    if (prompt) fresh.append(make("p", {}, make("small", {}, `Prompt: ${prompt}`)));
     if (failed) {
       this.answer.classList.add("failed");
       if (cause) fresh.append(causeOf(cause));

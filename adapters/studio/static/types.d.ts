@@ -22,6 +22,7 @@ export interface Answer {
   images?: ShownImage[];
   sources?: Source[];
   rate?: boolean;
+  prompt?: string;
   failed?: boolean;
   cause?: string;
 }
@@ -55,6 +56,7 @@ export interface FailedFrame {
 interface DoneFrame extends Answer {
   kind: "done";
   confirm?: string;
+  confirm_label?: string;
   forgotten?: boolean;
 }
 

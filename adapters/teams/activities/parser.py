@@ -164,6 +164,7 @@ def _received_message(activity: Activity) -> Event | None:
         direct=direct,
         mentions_others=content.mentions_others,
         threaded=activity.kind != "groupChat",
+        registered=bool(profile),
     )
 
 

@@ -45,9 +45,9 @@ def group_settings_card(viewer: str) -> Fields:
     return _card([_title("Settings"), _text(words)], [_execute("Show settings", "settings")], viewer)
 
 
-def confirming(command: str) -> Fields:
+def confirming(command: str, label: str = "Delete") -> Fields:
     """The button that confirms a command."""
-    return _card([], [_submit("Delete", _message_back(command, "command"))])
+    return _card([], [_submit(label, _message_back(command, "command"))])
 
 
 def image_buttons() -> Fields:

@@ -63,7 +63,8 @@ def messages(reply: Reply, pictures: Sequence[Fields], limit: int, sensitivity: 
     The first one has the feedback buttons, each the sources that it cites, the last one with text the first
     image. Further images follow one by one, so that no activity is too large.
     """
-    text, borders = _converted(reply.text)
+    answered = f"{reply.text.rstrip()}\n\n_Prompt: {reply.prompt}_" if reply.prompt else reply.text
+    text, borders = _converted(answered)
     text = _with_marks(text.rstrip(), reply.sources)
     parts = [message(part) for part in split(text, limit, utf16, borders)] or [message("")]
     if not parts[0]["text"] and not pictures:

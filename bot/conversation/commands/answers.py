@@ -12,8 +12,10 @@ class CompareCommand(Command):
 
     name = "compare"
     help = "send a question to several models: `/compare QUESTION`"
-    takes_text = True
     is_answer = True
+
+    def takes(self, rest: str, received: MessageReceived, services: CommandServices) -> bool:
+        return True
 
     def typed_plainly(self, word: str, rest: str, services: CommandServices) -> bool:
         """Only with a colon, because “compare apples and pears” is a question."""
@@ -28,13 +30,21 @@ class CompareCommand(Command):
         return None
 
 
-class AgainCommand(Command):
+class _PostCommand(Command):
+    """A command about an answer: the last one or, by a button, the one in a post."""
+
+    def takes(self, rest: str, received: MessageReceived, services: CommandServices) -> bool:
+        """The id of a post or a number: one word with a digit, so that "/sent an hour ago?" is a question."""
+        return received.registered or (len(rest.split()) == 1 and any(map(str.isdigit, rest)))
+
+
+class AgainCommand(_PostCommand):
     """`/again`. The worker regenerates the answer; this only runs if it can't."""
 
     name = "again"
     help = "regenerate the last answer"
     aliases = ("try again",)
-    takes_text = True
+    any_case = True
 
     async def run(self, call: CommandCall) -> CommandResult | None:
         if find(call.turns, call.rest) is not None:
@@ -46,11 +56,10 @@ class AgainCommand(Command):
         return CommandResult(Reply(text=text, private=True))
 
 
-class VariationsCommand(Command):
+class VariationsCommand(_PostCommand):
     name = "variations"
     help = "generate a variation of the last image; `/variations 3` generates three"
     aliases = ("variation",)
-    takes_text = True
     is_answer = True
 
     def is_available(self, received: MessageReceived, services: CommandServices) -> bool:
@@ -68,19 +77,19 @@ class StopCommand(Command):
 
     name = "stop"
     help = "stop the answer in progress"
+    any_case = True
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        text = "There is no answer in progress."
+        text = "There is no answer of yours in progress."
         return CommandResult(Reply(text=text, private=True), keep=False)
 
 
-class SentCommand(Command):
+class SentCommand(_PostCommand):
     """`/sent`, for the last answer or the one in a post."""
 
     name = "sent"
     help = "show what was sent to the model for the last answer"
     aliases = ("what did you send", "what did you send?")
-    takes_text = True
 
     async def run(self, call: CommandCall) -> CommandResult | None:
         received, personal_data = call.received, call.services.personal_data

@@ -18,7 +18,6 @@ _AUTOMATIC = ("auto", "automatic", "default")
 class _ChoiceCommand(Command):
     """`/WORD` lists the choices, `/WORD NAME` makes one."""
 
-    takes_text = True
     noun: ClassVar[str]
     field: ClassVar[str]
     """The parameter of `Preferences.choose`."""
@@ -33,8 +32,15 @@ class _ChoiceCommand(Command):
 
     def typed_plainly(self, word: str, rest: str, services: CommandServices) -> bool:
         """Only with a known name, because “model railways are fun” is not a command."""
+        return word == self.name and self._is_choice(rest, services)
+
+    def takes(self, rest: str, received: MessageReceived, services: CommandServices) -> bool:
+        """A name, known or not: "/prompt engineering, what is it?" is a question."""
+        return len(rest.split()) == 1 or self._is_choice(rest, services)
+
+    def _is_choice(self, name: str, services: CommandServices) -> bool:
         choices = self.choices(services.preferences)
-        return word == self.name and bool(choices) and (rest in choices or rest in _AUTOMATIC)
+        return bool(choices) and (name in choices or name in _AUTOMATIC)
 
     def is_available(self, received: MessageReceived, services: CommandServices) -> bool:
         return len(self.choices(services.preferences)) > 1
@@ -44,7 +50,9 @@ class _ChoiceCommand(Command):
         if not self.is_available(received, call.services):
             raise NotAllowed(f"There is no other {self.noun} to choose here.")
         if call.rest:
-            return CommandResult(Reply(text=await self._choose(call.rest, received, preferences)))
+            text = await self.choose(call.rest, received, preferences)
+            call.builder.kept_template = "" if self.field == "template" else call.builder.kept_template
+            return CommandResult(Reply(text=text))
         profile = await call.services.personal_data.profile(received.user, channel_of(received))
         chosen, usual = self.chosen(profile)
         labels = {usual: " (default)", chosen: " (chosen)"}
@@ -54,7 +62,8 @@ class _ChoiceCommand(Command):
         head = f"Choose a {self.noun} {where} with `/{self.name} NAME`, or reset it with `/{self.name} auto`."
         return CommandResult(Reply(text="\n".join([head, "", *lines]), private=True))
 
-    async def _choose(self, name: str, received: MessageReceived, preferences: Preferences) -> str:
+    async def choose(self, name: str, received: MessageReceived, preferences: Preferences) -> str:
+        """Make this choice for the channel or person, and say what was done. Raises NotAllowed."""
         chosen = "" if name in _AUTOMATIC and name not in self.choices(preferences) else name
         await preferences.choose(received.user, channel_of(received), **{self.field: chosen})
         where = _where(received)

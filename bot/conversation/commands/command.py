@@ -70,21 +70,27 @@ class Command(ABC):
     """A command that people type.
 
     `help` is its line in the reply to `help`, in Markdown. `menu` is its description in a platform's command menu;
-    empty: not listed. `takes_text`: text may follow; otherwise a message with more text is a question.
-    `is_answer`: its turn is an answer that `again` regenerates. `channels_only`: it only applies to channels.
+    empty: not listed. `is_answer`: its turn is an answer that `again` regenerates. `channels_only`: it only applies to
+    channels. `any_case`: without a slash, it may be capitalised, as phones do; "Sent" and "Usage" are rather answers.
     """
 
     name: str
     help: str
     menu: str = ""
     aliases: tuple[str, ...] = ()
-    takes_text = False
     is_answer = False
     channels_only = False
+    any_case = False
 
     def typed_exactly(self, text: str) -> str | None:
-        """The text after the command if `text`, the whole message in lower case, is a form of it; else None."""
-        return "" if text in (self.name, *self.aliases) else None
+        """The text after the command if `text`, the whole message, is a form of it; else None."""
+        bare = text.removeprefix("/")
+        sentences = (alias for alias in self.aliases if " " in alias)  # no words that mean something else
+        return "" if bare in (self.name, *self.aliases) or bare.lower() in sentences else None
+
+    def takes(self, rest: str, received: MessageReceived, services: CommandServices) -> bool:
+        """Whether `rest`, after the command with a slash, is what it takes; otherwise the message is a question."""
+        return False
 
     def typed_plainly(self, word: str, rest: str, services: CommandServices) -> bool:
         """Whether a message without a slash, consisting of `word` and `rest`, is this command."""

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from bot.conversation.commands import confirmation
 from bot.conversation.commands.command import Command, CommandCall, CommandResult
 from bot.domain.errors import NotAllowed
 from bot.domain.participation import ParticipationMode
@@ -93,3 +94,19 @@ class MuteCommand(_ParticipationCommand):
         "In this channel I'll answer mentions only, and only the person who asks sees the answer. To undo this, "
         "mention me with `dialogue`."
     )
+
+    def typed_exactly(self, text: str) -> str | None:
+        return {"mute": "", "mute now": "now"}.get(text.removeprefix("/"))
+
+    async def run(self, call: CommandCall) -> CommandResult | None:
+        """Ask for confirmation first, because everybody in the channel notices."""
+        received, channel = call.received, call.received.channel
+        if received.direct or not channel:
+            return await super().run(call)
+        if call.rest != "now":
+            what = (
+                "For everybody in this channel, I'll answer mentions only, and only to the person who asks."
+            )
+            return await confirmation.ask(call.services, received, self.name, channel, what, "Mute")
+        await confirmation.require(call, self.name, channel)
+        return await super().run(call)

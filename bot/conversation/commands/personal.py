@@ -1,8 +1,14 @@
-"""Commands about a person's own data: usage, reset, forget."""
+"""Commands about a person's own data and conversations: usage, reset, forget."""
 
-from bot.conversation.commands.command import Command, CommandCall, CommandResult
+from collections.abc import Sequence
+
+from bot.conversation.commands import confirmation
+from bot.conversation.commands.command import Command, CommandCall, CommandResult, CommandServices
 from bot.conversation.personal_data import FORGET_NOW
-from bot.domain.turns import Reply
+from bot.domain.errors import NotAllowed
+from bot.domain.events import MessageReceived, User
+from bot.domain.turns import Reply, Turn
+from bot.generation import context_window
 from bot.storage.usage.charges import channel_of
 
 
@@ -18,44 +24,83 @@ class UsageCommand(Command):
 
 
 class ResetCommand(Command):
+    """`reset` starts over. Where several people take part, it asks for confirmation by who may do that."""
+
     name = "reset"
     help = "start over: ignore the earlier messages of this conversation"
     menu = "Start over: ignore earlier messages"
 
+    def typed_exactly(self, text: str) -> str | None:
+        return {"reset": "", "reset now": "now"}.get(text.removeprefix("/"))
+
     async def run(self, call: CommandCall) -> CommandResult | None:
+        received, services = call.received, call.services
+        if _others(received, call.turns):
+            if call.rest != "now":
+                return await ask_reset(services, received, call.turns)
+            _require_permission(services, received, call.turns)
+            await confirmation.require(call, self.name, received.address.conversation)
         text = "Done. I'll ignore the earlier messages of this conversation."
         return CommandResult(Reply(text=text), resets=True)
 
 
-_FORGET = {
-    "forget": "",
-    **dict.fromkeys(("/forget", "forget me", "/forget me"), "me"),
-    **dict.fromkeys((FORGET_NOW, f"/{FORGET_NOW}"), "now"),
-}
+async def ask_reset(
+    services: CommandServices, received: MessageReceived, turns: Sequence[Turn]
+) -> CommandResult:
+    """Ask whether to start over, and say what that means. Raises NotAllowed for those who may not."""
+    _require_permission(services, received, turns)
+    others = [user.name or "somebody" for user in _others(received, turns)]
+    whom = f", for {', '.join(others)}, too" if others else ""
+    what = f"This starts the conversation over{whom}: I'll ignore its earlier messages. Nothing is deleted."
+    place = received.address.conversation
+    return await confirmation.ask(services, received, ResetCommand.name, place, what, "Start over")
+
+
+def _others(received: MessageReceived, turns: Sequence[Turn]) -> list[User]:
+    """The other people whose messages a reset would leave out."""
+    people = {turn.received.user.id: turn.received.user for turn in context_window.remembered(turns)}
+    return [user for user in people.values() if not user.is_same(received.user)]
+
+
+def _require_permission(services: CommandServices, received: MessageReceived, turns: Sequence[Turn]) -> None:
+    """Raise NotAllowed unless this is an operator, or whoever asked first of what a reset would leave out."""
+    known = context_window.remembered(turns)
+    if known and not services.personal_data.may(received.user, known[0]):
+        whose = known[0].received.user.name or "the person"
+        raise NotAllowed(
+            f"Only {whose}, who began this conversation, and the operators can start it over. To ask me something "
+            "without it, begin a new thread."
+        )
 
 
 class ForgetCommand(Command):
-    """`/forget` explains, `forget me` asks for confirmation, and only the confirmation deletes."""
+    """`forget` explains, `forget me` asks for confirmation, and only the confirmation deletes."""
 
     name = "forget"
     help = "delete all your data, in all conversations; asks for confirmation"
     menu = "Delete your data"
+    any_case = True
 
     def typed_exactly(self, text: str) -> str | None:
         """Only the exact words, because this deletes: not `forget me!`, and not `forget` in a sentence."""
-        return _FORGET.get(text)
+        forms = {self.name: "", "/forget": "me", "forget me": "me", FORGET_NOW: "now"}
+        return forms.get(text, forms.get(text.removeprefix("/")))
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        return CommandResult(await self._reply(call), keep=False)
-
-    async def _reply(self, call: CommandCall) -> Reply:
-        personal_data, user = call.services.personal_data, call.received.user
-        conversation = call.received.address.conversation
+        personal_data, received = call.services.personal_data, call.received
         if call.rest == "now":
-            text = await personal_data.confirm_forget(user, call.builder.event, conversation)
-            return Reply(text=text, private=True, forgotten=True)
+            conversation = received.address.conversation
+            text = await personal_data.confirm_forget(received.user, call.builder.event, conversation)
+            return CommandResult(Reply(text=text, private=True, forgotten=True), keep=False)
         if call.rest == "me":
-            text = await personal_data.ask_forget(user, conversation)
-            return Reply(text=text, private=True, confirm=FORGET_NOW)
+            return await ask_forget(call.services, received)
         text = "To delete all your data, in all conversations, send `forget me`. I'll ask you to confirm."
-        return Reply(text=text, private=True)
+        return CommandResult(Reply(text=text, private=True), keep=False)
+
+
+async def ask_forget(services: CommandServices, received: MessageReceived) -> CommandResult:
+    """Ask whether to delete a person's data, and say what that is."""
+    text = await services.personal_data.ask_forget(received.user, received.address.conversation)
+    return CommandResult(
+        Reply(text=text, private=True, confirm=FORGET_NOW, confirm_label="Delete"), keep=False
+    )

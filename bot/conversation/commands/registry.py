@@ -30,6 +30,7 @@ class HelpCommand(Command):
     name = "help"
     help = "show what I can do"
     menu = "Show what I can do, and how to ask"
+    any_case = True
 
     async def run(self, call: CommandCall) -> CommandResult | None:
         """List the templates and commands that are available here."""
@@ -94,35 +95,41 @@ def menu() -> list[MenuCommand]:
 
 def is_stop(received: MessageReceived) -> bool:
     """Whether this is a request to stop, which must not queue behind the answer that it stops."""
-    return _typed(received) in ("stop", "/stop")
+    return _is_told(received) and received.text.strip().lower() in ("stop", "/stop")
 
 
 def is_question(received: MessageReceived) -> bool:
     """Whether a message that begins with a command is a question, such as `/reset the router, how?`."""
-    return received.command is not None and received.command[0] in by_word()
+    return not _is_told(received) or (received.command is not None and received.command[0] in by_word())
 
 
 def parse(received: MessageReceived, services: CommandServices) -> tuple[Command, str] | None:
     """The command, with or without a slash, and the text after it; None for a question.
 
-    Commands must be typed exactly: "stop!", "usage?" and "/forget about it" are questions. Without a slash, a word
-    with text after it is a command only if `typed_plainly` says so.
+    Only what is said to the bot itself can be a command: in a direct conversation, with a mention, by a slash command
+    of the app or a button. Commands must be typed exactly: "stop!", "Usage?" and "/forget about it" are questions.
+    Without a slash, a word with text after it is a command only if `typed_plainly` says so.
     """
-    typed = _typed(received)
+    if not _is_told(received):
+        return None
+    text = received.text.strip()
     for command in COMMANDS:
+        typed = text.lower() if command.any_case or text.startswith("/") else text
         if (found := command.typed_exactly(typed)) is not None:
             return command, found
     if received.command is not None:
         word, rest = received.command
         command = by_word().get(word)
-        return (command, rest) if command is not None and (command.takes_text or not rest) else None
-    word, _, rest = received.text.strip().partition(" ")
+        if command is None or not rest:
+            return None if command is None else (command, rest)
+        return (command, rest) if command.takes(rest, received, services) else None
+    word, _, rest = text.partition(" ")
     for command in COMMANDS:
-        if rest and command.typed_plainly(word.lower(), rest, services):
+        if rest and command.typed_plainly(word, rest, services):
             return command, rest
     return None
 
 
-def _typed(received: MessageReceived) -> str:
-    """The text to compare with commands: trimmed and in lower case."""
-    return received.text.strip().lower()
+def _is_told(received: MessageReceived) -> bool:
+    """Whether the message is for the bot, not for other people in a thread that it follows."""
+    return received.addressed or received.direct or received.registered

@@ -226,13 +226,13 @@ def _image_request(prompt: Prompt) -> str | None:
         return None
     question = prompt.messages[-1].text.strip()
     if found := _REQUEST.fullmatch(question):
-        return json.dumps({"description": found[1].rstrip(" .!?")})
+        return json.dumps({"prompt": found[1].rstrip(" .!?")})
     pictured = any(
         "[image: " in message.text or any(getattr(part, "name", "") == "draw" for part in message.parts)
         for message in prompt.messages[:-1]
     )
     if pictured and (found := _CHANGE.fullmatch(question)):
-        return json.dumps({"description": found[1], "change_last_picture": True})
+        return json.dumps({"prompt": found[1], "change_last_picture": True})
     return None
 
 

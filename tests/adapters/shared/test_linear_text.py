@@ -21,7 +21,7 @@ from adapters.slack.formatting.mrkdwn import from_markdown
 from adapters.studio.chat import growing_text as studio_growth
 from adapters.teams.activities.html_text import html_to_text as words_of_html
 from adapters.teams.answers import formatting as teams_format
-from bot.domain.prompts import Parameters, Prompt, say
+from bot.domain.prompts import Prompt, say
 from bot.evals import checks
 from bot.evals.cases import Checks
 from bot.generation import image_options
@@ -235,7 +235,7 @@ def test_code_spans_are_those_of_commonmark() -> None:
 @pytest.mark.parametrize(
     "read",
     [
-        lambda: image_options.read(" " * MANY + "x", Parameters(), "gpt-image"),
+        lambda: image_options.read(" " * MANY + "x"),
         lambda: from_markdown("**a " * MANY),
         lambda: from_markdown("# " + " #" * MANY + " a"),
         lambda: PLACEHOLDER.findall("{{" * MANY),

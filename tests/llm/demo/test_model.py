@@ -230,7 +230,7 @@ async def test_an_image_request_calls_the_tool_if_available() -> None:
 
     call = (await received("Draw me a red bicycle!", spec))[0].call
     assert call is not None
-    assert call.arguments == '{"description": "a red bicycle"}'
+    assert call.arguments == '{"prompt": "a red bicycle"}'
     for text, tools in (("Draw me a red bicycle!", ()), ("what is a drawing?", (spec,))):
         assert all(delta.call is None for delta in await received(text, *tools))
 

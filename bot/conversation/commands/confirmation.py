@@ -1,0 +1,28 @@
+"""Asks for confirmation before a command that other people notice, and checks it."""
+
+from bot.conversation.commands.command import CommandCall, CommandResult, CommandServices
+from bot.domain.errors import NotAllowed
+from bot.domain.events import MessageReceived
+from bot.domain.turns import Reply
+from bot.storage.redis import keys
+
+
+async def ask(
+    services: CommandServices, received: MessageReceived, command: str, place: str, what: str, label: str
+) -> CommandResult:
+    """Say `what` the command would do, with a button `label`. Only the same person can confirm it, in `place`."""
+    await services.personal_data.confirmations.ask(received.user, f"{command} {place}")
+    minutes = keys.CONFIRM_S // 60
+    text = f"{what} To confirm, send `{command} now` within {minutes} minutes."
+    reply = Reply(text=text, private=True, confirm=f"{command} now", confirm_label=label)
+    return CommandResult(reply, keep=False)
+
+
+async def require(call: CommandCall, command: str, place: str) -> None:
+    """Use the confirmation. Raises NotAllowed if none is waiting."""
+    confirmations = call.services.personal_data.confirmations
+    if await confirmations.confirm(call.received.user, f"{command} {place}", call.builder.event) is None:
+        raise NotAllowed(
+            "Nothing was changed, because there is nothing to confirm. A confirmation works once, within "
+            f"{keys.CONFIRM_S // 60} minutes. To start again, send `{command}`."
+        )
