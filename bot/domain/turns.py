@@ -147,8 +147,8 @@ class Turn(Frozen):
     person started over: later prompts include nothing before it. `since` and `ahead` are those of the prompt.
     `ratings` are by user id; `filter` is as in Delta. `unread` is what could not be read for this answer.
     `undelivered` is set until the reply is shown. `addressing` is why the message was answered at all, one of the
-    reasons of `bot.conversation.addressing`. `kept` is the name of the template that stays for the conversation, because
-    somebody chose it by its command, in this turn or an earlier one.
+    reasons of `bot.conversation.addressing`. `kept` is the name of the template that stays for the conversation,
+    because somebody chose it by its command, in this turn or an earlier one.
     """
 
     id: str
