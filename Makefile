@@ -11,6 +11,7 @@
 # make bench      turns a second, memory     make chaos      kills processes at random, counts what is
 #                                            lost, duplicated, silent or paid twice (minutes;
 #                                            CHAOS="--events 5000 --kills 200 --refusals 0.2 --platforms 20")
+# make intent     600 sentences in five languages through every surface: whether people get what they mean (minutes)
 # make installs   builds the wheel, installs it with the oldest supported pip, and starts it
 # make fuzz       200,000 odd requests to every route (minutes; FUZZ="--requests 20000 --seed 7")
 # make clean      removes what the others made, but not Parley's data
@@ -100,6 +101,10 @@ bench: venv
 .PHONY: chaos
 chaos: venv
 	@$(BIN)/python -m tests.chaos $(CHAOS)
+
+.PHONY: intent
+intent: venv
+	@$(BIN)/python -m tests.intent
 
 .PHONY: fuzz
 fuzz: venv
