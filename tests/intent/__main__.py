@@ -6,9 +6,11 @@ picture was lost, or if less than 95 % of the messages after a picture were unde
 
 import argparse
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import uvloop
+from msgspec.structs import replace
 
 from tests.intent.hold import AT_ONCE, hold_all
 from tests.intent.pictures import (
@@ -18,8 +20,8 @@ from tests.intent.pictures import (
     request_all,
     wrong_pictures,
 )
-from tests.intent.report import broken_limits, misfires, tables
-from tests.intent.sentences import after_pictures, picture_requests, sentences
+from tests.intent.report import broken_limits, misfires, tables, unexplained_pictures
+from tests.intent.sentences import ANSWER, after_pictures, picture_requests, sentences
 from tests.intent.stage import measurement
 
 
@@ -30,22 +32,46 @@ def options() -> argparse.Namespace:
     words.add_argument("--surface", action="append", help="only this surface; may be repeated")
     words.add_argument("--at-once", type=int, default=AT_ONCE)
     words.add_argument("--misfires", type=Path, help="a file for every sentence that went wrong")
+    words.add_argument("--without-tools", action="store_true", help="the model refuses tools")
     return words.parse_args()
 
 
 async def main(chosen: argparse.Namespace) -> int:
     """Measure, print, judge."""
+    if chosen.without_tools:
+        return await without_tools(chosen)
     async with measurement() as town:
         surfaces = chosen.surface or list(town.surfaces)
         held = await hold_all(town, sentences()[:: chosen.every], surfaces, chosen.at_once)
+        unexpected = unexplained_pictures(held, len(town.model.drawn))
         drawn = await request_all(town, picture_requests()[:: chosen.every], surfaces)
         changes = await change_all(town, after_pictures()[:: chosen.every], surfaces)
         invalid = sorted(set(town.model.invalid))
     print("\n".join([*tables(held), "", "### Pictures", "", *picture_table(drawn, changes)]))
-    wrong = [*misfires(held), *wrong_pictures(drawn, changes)]
-    if chosen.misfires:
-        chosen.misfires.write_text("".join(f"{line}\n" for line in wrong), encoding="utf-8")
-    problems = [*broken_limits(held), *broken_picture_limits(drawn, changes), *invalid]
+    keep(chosen.misfires, [*misfires(held), *wrong_pictures(drawn, changes)])
+    return judge([*broken_limits(held), *unexpected, *broken_picture_limits(drawn, changes), *invalid])
+
+
+async def without_tools(chosen: argparse.Namespace) -> int:
+    """The same sentences where the model has no tools: it can explain, and the commands work."""
+    explained = [each if each.exact else replace(each, also=(*each.also, ANSWER)) for each in sentences()]
+    async with measurement(tools=False) as town:
+        surfaces = chosen.surface or list(town.surfaces)
+        held = await hold_all(town, explained[:: chosen.every], surfaces, chosen.at_once)
+        unexpected = unexplained_pictures(held, len(town.model.drawn))
+    print("\n".join(tables(held)))
+    keep(chosen.misfires, misfires(held))
+    return judge([*broken_limits(held), *unexpected])
+
+
+def keep(path: Path | None, lines: Iterable[str]) -> None:
+    """Write lines to a file, if there is one."""
+    if path is not None:
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def judge(problems: Sequence[str]) -> int:
+    """Print the problems; the exit code."""
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

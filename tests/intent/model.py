@@ -12,11 +12,13 @@ import msgspec
 from aiohttp import web
 
 from tests.intent.sentences import TOOLS
-from tests.simulators.azure import Asked, AzureSimulator
+from tests.simulators.azure import Asked, AzureSimulator, Deployed
 from tests.simulators.azure_wire import Answer, last_user_text
 
 REFERENCE = re.compile(r"\bQ\d{5}[A-E]\b")
 """What every conversation of the measurement begins with, so that a request can be told from others."""
+CHAT, IMAGE = ("gpt-4.1", "gpt-4.1-mini"), "gpt-image-1"
+"""The deployments: the first one answers, unless another is chosen."""
 _CAPABILITIES = ("usage", "reset", "forget", "stop", "summar", "template", "model", "image")
 _ENOUGH = 4
 
@@ -52,8 +54,10 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 class LabelledModel(AzureSimulator):
     """Azure OpenAI, whose model knows the labels. `seen` and `drawn` are by the reference of the conversation."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, tools: bool = True) -> None:
+        """Without `tools` every chat deployment refuses them, as those of some models do."""
+        chat = Deployed() if tools else Deployed(refuses=("tools",))
+        super().__init__(deployments={**dict.fromkeys(CHAT, chat), IMAGE: Deployed()})
         self.labels: dict[str, Label] = {}
         self.seen: defaultdict[str, list[Seen]] = defaultdict(list[Seen])
         self.drawn: list[Asked] = []
@@ -141,4 +145,4 @@ def _informed(messages: list[Any]) -> bool:
     return sum(word in told for word in _CAPABILITIES) >= _ENOUGH
 
 
-__all__ = ["REFERENCE", "TOOLS", "Label", "LabelledModel", "Seen"]
+__all__ = ["CHAT", "IMAGE", "REFERENCE", "TOOLS", "Label", "LabelledModel", "Seen"]

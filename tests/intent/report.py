@@ -62,3 +62,9 @@ def broken_limits(held: Sequence[Held]) -> Iterator[str]:
         share = sum(each.as_meant for each in here) / len(here)
         if share < AS_MEANT:
             yield f"On {surface} {100 * share:.1f} % were as meant, which is less than {100 * AS_MEANT:.0f} %."
+
+
+def unexplained_pictures(held: Sequence[Held], paid: int) -> Iterator[str]:
+    """Requests to the image API that are in no answer, in words; `paid` is how many there were."""
+    if (shown := sum(each.outcome == "draw" for each in held)) != paid:
+        yield f"{paid} pictures were paid for, but {shown} were shown."

@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from bot.domain.turns import Turn
 from bot.storage.conversations.turns import Turns
 from bot.storage.embedded.lifecycle import embedded
 from bot.storage.prompts.preferences import Preference, PreferenceStore
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from tests.intent.model import LabelledModel
+from tests.intent.model import CHAT, IMAGE, LabelledModel
 from tests.intent.talks import Conversation, InSlack, InStudio, InTeams, InTeamsGroup, MentionedInSlack
 from tests.simulators.slack import SlackSimulator
 from tests.simulators.teams import TeamsSimulator
@@ -24,12 +26,7 @@ from tests.support.processes import end, free_port, listening, start
 
 PARLEY = [str(Path(sys.executable).with_name("parley")), "serve"]
 _LOOK_S = 0.02
-DEPLOYMENTS = """
-deployments:
-  - {name: gpt-4.1, model: gpt-4.1, order: 0}
-  - {name: gpt-4.1-mini, model: gpt-4.1-mini, order: 1}
-  - {name: gpt-image-1, model: gpt-image-1}
-"""
+DEPLOYMENTS = {"deployments": [{"name": name, "order": order} for order, name in enumerate((*CHAT, IMAGE))]}
 Begin = Callable[[int], Conversation]
 
 
@@ -82,18 +79,18 @@ class Measurement:
 
 
 @asynccontextmanager
-async def measurement() -> AsyncGenerator[Measurement]:
-    """Everything is running until the end of the block."""
+async def measurement(*, tools: bool = True) -> AsyncGenerator[Measurement]:
+    """Everything is running until the end of the block; without `tools` the models refuse them."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "deployments.yaml").write_text(DEPLOYMENTS)
+        (folder / "deployments.yaml").write_bytes(msgspec.yaml.encode(DEPLOYMENTS))
         async with (
             embedded(folder) as redis_url,
             SlackSimulator(retry_pauses_s=(0.1, 0.5, 1.0)) as slack,
             TeamsSimulator(authenticate=False) as teams,
-            LabelledModel() as model,
+            LabelledModel(tools=tools) as model,
         ):
             slack.bot_url, teams.bot = f"{url}/slack/events", f"{url}/api/messages"
             redis = Redis(redis_url, timeout_s=PATIENCE_S)
