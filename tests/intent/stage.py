@@ -55,8 +55,12 @@ class Measurement:
 
     async def settled(self, conversation: str) -> None:
         """Wait until nothing waits in the inbox of a conversation: what was said there is answered and recorded."""
-        async with asyncio.timeout(PATIENCE_S):
-            await self.waiting.setdefault(conversation, asyncio.get_running_loop().create_future())
+        emptied = self.waiting.setdefault(conversation, asyncio.get_running_loop().create_future())
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await emptied
+        except TimeoutError:
+            raise TimeoutError(f"{conversation} was not answered within {PATIENCE_S:.0f} s") from None
 
     async def watch(self) -> None:
         """Look at the inboxes of all conversations that are waited for, at once: each by itself costs more."""

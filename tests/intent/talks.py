@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,9 @@ import aiohttp
 
 from tests.simulators.slack import SlackSimulator
 from tests.simulators.teams import TENANT, TeamsSimulator
-from tests.support.patience import PATIENCE_S
+
+_ANSWER_S = 10.0
+"""How long the page waits for an answer that is recorded already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,14 +161,13 @@ class InStudio(Conversation):
             response.raise_for_status()
 
     async def shown(self) -> Shown:
-        """The finished answer, as it is streamed to the page."""
-        async with asyncio.timeout(PATIENCE_S), self._http.get(f"{self._path}/events") as response:
-            async for line in response.content:
-                if not line.startswith(b"data: "):
-                    continue
-                frame: dict[str, Any] = json.loads(line[6:])
-                if frame["kind"] == "done" and frame["event"] == self._event:
-                    return Shown(text=frame.get("text", ""), whole=json.dumps(frame))
+        """The finished answer, as it is streamed to the page; nothing if there is none."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWER_S), self._http.get(f"{self._path}/events") as response:
+                async for line in response.content:
+                    frame: dict[str, Any] = json.loads(line[6:]) if line.startswith(b"data: ") else {}
+                    if frame.get("kind") == "done" and frame["event"] == self._event:
+                        return Shown(text=frame.get("text", ""), whole=json.dumps(frame))
         return Shown(text="", whole="")
 
     async def close(self) -> None:
