@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tests.intent.model import Label
+from tests.intent.model import BEGINNING, Label
 from tests.intent.outcomes import Observed, happened, is_harmful, is_informed
 from tests.intent.sentences import TOOLS, Sentence
 from tests.intent.stage import Measurement
@@ -66,7 +66,7 @@ async def begun(town: Measurement, surface: str, number: int) -> AsyncGenerator[
     place = list(town.surfaces).index(surface)
     conversation = town.surfaces[surface](number * len(LETTERS) + place)
     try:
-        await conversation.say(f"Good morning! Please note my reference: {reference}.")
+        await conversation.say(BEGINNING.format(reference))
         await town.settled(conversation.id)
         yield conversation, reference
     finally:

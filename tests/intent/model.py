@@ -16,7 +16,9 @@ from tests.simulators.azure import Asked, AzureSimulator, Deployed
 from tests.simulators.azure_wire import Answer, last_user_text
 
 REFERENCE = re.compile(r"\bQ\d{5}[A-E]\b")
-"""What every conversation of the measurement begins with, so that a request can be told from others."""
+"""What tells the requests of one conversation from those of others."""
+BEGINNING = "Good morning! Please note my reference: {}."
+"""What every conversation of the measurement begins with."""
 CHAT, IMAGE = ("gpt-4.1", "gpt-4.1-mini"), "gpt-image-1"
 """The deployments: the first one answers, unless another is chosen."""
 _CAPABILITIES = ("usage", "reset", "forget", "stop", "summar", "template", "model", "image")
@@ -80,7 +82,7 @@ class LabelledModel(AzureSimulator):
         seen = Seen(
             deployment=self.journal[-1].deployment,
             unchanged=(label.words or label.text) in received,
-            repeated=reference in received and label.text not in received,
+            repeated=received.rstrip().endswith(BEGINNING.format(reference)),
             offered=tuple(offered),
             informed=_informed(messages),
             results=_results(messages),
@@ -145,4 +147,4 @@ def _informed(messages: list[Any]) -> bool:
     return sum(word in told for word in _CAPABILITIES) >= _ENOUGH
 
 
-__all__ = ["CHAT", "IMAGE", "REFERENCE", "TOOLS", "Label", "LabelledModel", "Seen"]
+__all__ = ["BEGINNING", "CHAT", "IMAGE", "REFERENCE", "TOOLS", "Label", "LabelledModel", "Seen"]

@@ -64,12 +64,12 @@ def happened(observed: Observed) -> str:
 
 def _by_answer(observed: Observed, turn: Turn | None) -> str:
     """What the model was asked, by the template that asked it."""
+    if observed.seen[-1].repeated:
+        return "again"
     if turn is None:
         return "not kept"
     if turn.outcome == "failed":
         return "failed"
-    if observed.seen[-1].repeated:
-        return "again"
     if len({seen.deployment for seen in observed.seen}) > 1:
         return "compare"
     name = turn.template.partition("@")[0]
