@@ -29,6 +29,7 @@ def options() -> argparse.Namespace:
     """What a run may be told."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--every", type=int, default=1, help="only each so-manieth sentence")
+    words.add_argument("--first", type=int, default=0, help="begin with this one, counted from 0")
     words.add_argument("--surface", action="append", help="only this surface; may be repeated")
     words.add_argument("--at-once", type=int, default=AT_ONCE)
     words.add_argument("--misfires", type=Path, help="a file for every sentence that went wrong")
@@ -42,10 +43,10 @@ async def main(chosen: argparse.Namespace) -> int:
         return await without_tools(chosen)
     async with measurement() as town:
         surfaces = chosen.surface or list(town.surfaces)
-        held = await hold_all(town, sentences()[:: chosen.every], surfaces, chosen.at_once)
+        held = await hold_all(town, sentences()[chosen.first :: chosen.every], surfaces, chosen.at_once)
         unexpected = unexplained_pictures(held, len(town.model.drawn))
-        drawn = await request_all(town, picture_requests()[:: chosen.every], surfaces)
-        changes = await change_all(town, after_pictures()[:: chosen.every], surfaces)
+        drawn = await request_all(town, picture_requests()[chosen.first :: chosen.every], surfaces)
+        changes = await change_all(town, after_pictures()[chosen.first :: chosen.every], surfaces)
         invalid = sorted(set(town.model.invalid))
     print("\n".join([*tables(held), "", "### Pictures", "", *picture_table(drawn, changes)]))
     keep(chosen.misfires, [*misfires(held), *wrong_pictures(drawn, changes)])
@@ -57,7 +58,7 @@ async def without_tools(chosen: argparse.Namespace) -> int:
     explained = [each if each.exact else replace(each, also=(*each.also, ANSWER)) for each in sentences()]
     async with measurement(tools=False) as town:
         surfaces = chosen.surface or list(town.surfaces)
-        held = await hold_all(town, explained[:: chosen.every], surfaces, chosen.at_once)
+        held = await hold_all(town, explained[chosen.first :: chosen.every], surfaces, chosen.at_once)
         unexpected = unexplained_pictures(held, len(town.model.drawn))
     print("\n".join(tables(held)))
     keep(chosen.misfires, misfires(held))

@@ -48,7 +48,10 @@ async def hold_all(
 
     async def one(surface: str, number: int, sentence: Sentence) -> Held:
         async with gate:
-            return await hold(town, surface, number, sentence)
+            try:
+                return await hold(town, surface, number, sentence)
+            except TimeoutError as error:
+                return Held(surface=surface, sentence=sentence, outcome="unanswered", text=str(error))
 
     work = [one(surface, number, each) for number, each in enumerate(chosen) for surface in surfaces]
     return list(await asyncio.gather(*work))
