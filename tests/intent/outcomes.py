@@ -20,7 +20,7 @@ _TEMPLATES = {"assistant": "answer", "summarise": "summarise"}
 _CONFIRMED = (("forget", r"forget[ _]me[ _]now"), ("reset", r"reset[ _]now"), ("mode", r"mute[ _]now"))
 _REPLIES = (
     ("forget", r"delete all your data|`forget me`"),
-    ("stop", r"no answer in progress|nothing to stop"),
+    ("stop", r"no answer (of yours )?in progress|nothing to stop"),
     ("sent", r"no longer stored|nothing was sent|what was sent|sent to the model|Deployment|tokens"),
     ("help", r"`?/?help`?.*`?/?usage"),
     ("unknown command", r"[Uu]nknown command|don't know the command"),
