@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tests.intent.model import BEGINNING, Label
-from tests.intent.outcomes import Observed, happened, is_harmful, is_informed
+from tests.intent.outcomes import Observed, happened, has_effect, is_harmful, is_informed
 from tests.intent.sentences import TOOLS, Sentence
 from tests.intent.stage import Measurement
 from tests.intent.talks import Conversation, Shown
@@ -108,4 +108,6 @@ async def hold(town: Measurement, surface: str, number: int, sentence: Sentence)
     outcome = happened(observed)
     if sentence.meant == "help" and outcome == "answer" and is_informed(observed):
         outcome = "help"
+    if not has_effect(observed, outcome, sentence.arguments, reference):
+        outcome = f"{outcome} without effect"
     return Held(surface=surface, sentence=sentence, outcome=outcome, text=shown.text)

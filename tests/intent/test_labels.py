@@ -10,7 +10,7 @@ from bot.domain.prompts import Image
 from bot.domain.turns import Reply, Turn
 from bot.storage.prompts.preferences import Preference
 from tests.intent.model import Seen
-from tests.intent.outcomes import Observed, happened, is_harmful
+from tests.intent.outcomes import Observed, happened, has_effect, is_harmful
 from tests.intent.sentences import TOOLS, after_pictures, picture_requests, sentences
 from tests.intent.talks import Shown
 from tests.support.acts import received
@@ -92,6 +92,20 @@ USED = replace(SEEN, results=(("usage", "5 answers"),))
 )
 def test_outcomes_are_told_apart(seen_outside: Observed, outcome: str) -> None:
     assert happened(seen_outside) == outcome
+
+
+def test_a_choice_counts_once_it_is_kept() -> None:
+    kept = observed(EARLIER, ANSWER, choice=Preference(template="support"))
+    assert has_effect(kept, "choose_prompt", {"name": "support"}, "Q1")
+    assert not has_effect(kept, "choose_prompt", {"name": "translate"}, "Q1")
+
+
+def test_a_summary_has_to_read_the_conversation() -> None:
+    def reads(text: str) -> Observed:
+        return observed(EARLIER, ANSWER, seen=(replace(SEEN, results=(("summarise", text),)),))
+
+    assert has_effect(reads("My reference is Q1."), "summarise", {}, "Q1")
+    assert not has_effect(reads("Nothing."), "summarise", {}, "Q1")
 
 
 @pytest.mark.parametrize("outcome", ["deleted", "reset", "mode", "draw"])
