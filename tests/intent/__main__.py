@@ -45,7 +45,9 @@ async def main(chosen: argparse.Namespace) -> int:
         surfaces = chosen.surface or list(town.surfaces)
         held = await hold_all(town, sentences()[chosen.first :: chosen.every], surfaces, chosen.at_once)
         unexpected = unexplained_pictures(held, len(town.model.drawn))
-        drawn = await request_all(town, picture_requests()[chosen.first :: chosen.every], surfaces)
+        requests = picture_requests()[chosen.first :: chosen.every]
+        drawn = await request_all(town, requests, surfaces)
+        drawn += await request_all(town, requests, surfaces, "command")
         changes = await change_all(town, after_pictures()[chosen.first :: chosen.every], surfaces)
         invalid = sorted(set(town.model.invalid))
     print("\n".join([*tables(held), "", "### Pictures", "", *picture_table(drawn, changes)]))

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tests.intent.hold import AT_ONCE, answered, begun
 from tests.intent.model import Label
@@ -21,11 +21,16 @@ _OFFSET = 10_000
 """References of pictures begin here, after those of sentences."""
 
 
+By = Literal["words", "command"]
+"""Asked in words, so that the model calls the tool; or with `/image`, where no chat model reads the request."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PictureResult:
     """One request with options on one surface: the options that were neither passed on nor reported."""
 
     surface: str
+    by: By
     asked: PictureRequest
     lost: tuple[str, ...]
     told: str
@@ -43,29 +48,38 @@ class ChangeResult:
 
 
 async def request_all(
-    town: Measurement, chosen: Sequence[PictureRequest], surfaces: Iterable[str]
+    town: Measurement, chosen: Sequence[PictureRequest], surfaces: Iterable[str], by: By = "words"
 ) -> list[PictureResult]:
     """Every request on every surface, many at once."""
     gate = asyncio.Semaphore(AT_ONCE)
+    ask = _request if by == "words" else _command
 
     async def one(surface: str, number: int, asked: PictureRequest) -> PictureResult:
         async with gate:
-            return await _request(town, surface, _OFFSET + number, asked)
+            return await ask(town, surface, number, asked)
 
     work = [one(surface, number, each) for number, each in enumerate(chosen) for surface in surfaces]
     return list(await asyncio.gather(*work))
 
 
 async def _request(town: Measurement, surface: str, number: int, asked: PictureRequest) -> PictureResult:
-    async with begun(town, surface, number) as (conversation, reference):
+    async with begun(town, surface, _OFFSET + number) as (conversation, reference):
         arguments = {"prompt": f"{asked.prompt} {reference}", **asked.options}
         town.model.labels[reference] = Label(text=asked.text, tool="draw", arguments=arguments)
         shown = await answered(town, conversation, asked.text)
     results = [text for seen in town.model.seen[reference] for _, text in seen.results]
     told = "\n".join(results) or shown.text
     drawn = _drawn(town, reference)
-    lost = tuple(_lost(asked, drawn, told)) if drawn else ("picture",)
-    return PictureResult(surface=surface, asked=asked, lost=lost, told=told)
+    lost = (*_lost(asked, drawn, told), *_untold(drawn, told)) if drawn else ("picture",)
+    return PictureResult(surface=surface, by="words", asked=asked, lost=lost, told=told)
+
+
+async def _command(town: Measurement, surface: str, number: int, asked: PictureRequest) -> PictureResult:
+    async with begun(town, surface, 3 * _OFFSET + number) as (conversation, reference):
+        told = (await answered(town, conversation, f"/image {asked.text} {reference}")).text
+    drawn = _drawn(town, reference)
+    lost = tuple(_lost(asked, drawn, told.replace(asked.text, ""))) if drawn else ("picture",)
+    return PictureResult(surface=surface, by="command", asked=asked, lost=lost, told=told)
 
 
 def _drawn(town: Measurement, reference: str) -> list[Asked]:
@@ -74,10 +88,14 @@ def _drawn(town: Measurement, reference: str) -> list[Asked]:
 
 
 def _lost(asked: PictureRequest, drawn: Sequence[Asked], told: str) -> Iterator[str]:
-    """The options that neither reached the image API nor are reported, and a size that the model was not told."""
+    """The options that neither reached the image API nor are reported as not possible."""
     for name, value in asked.options.items():
         if not _reached(name, value, drawn) and not (str(value) in told and _APOLOGY.search(told)):
             yield f"{name}={value}"
+
+
+def _untold(drawn: Sequence[Asked], told: str) -> Iterator[str]:
+    """A size that was drawn and of which the model was not told."""
     size = str(drawn[-1].body.get("size") or "")
     if size and size not in told:
         yield f"the size that it has, {size}"
@@ -156,11 +174,11 @@ def _change_of(drawn: Sequence[Asked]) -> str:
 
 def picture_table(results: Sequence[PictureResult], changes: Sequence[ChangeResult]) -> Iterator[str]:
     """How many requests kept all options, and how many changes and new pictures were right."""
-    yield "| Surface | Requests with all options | Changes right | New pictures right |"
-    yield "|---|--:|--:|--:|"
+    yield "| Surface | All options, in words | All options, with `/image` | Changes right | New pictures right |"
+    yield "|---|--:|--:|--:|--:|"
     for surface in dict.fromkeys(each.surface for each in results):
         here = [each for each in results if each.surface == surface]
-        cells = [_share([not each.lost for each in here])]
+        cells = [_share([not each.lost for each in here if each.by == by]) for by in ("words", "command")]
         for kind in ("change", "new"):
             after = [each for each in changes if each.surface == surface and each.asked.kind == kind]
             cells.append(_share([each.outcome == kind for each in after]))
@@ -176,7 +194,7 @@ def wrong_pictures(results: Sequence[PictureResult], changes: Sequence[ChangeRes
     for each in results:
         if each.lost:
             told = each.told.replace("\n", " / ")[:200]
-            yield f"{each.surface}\tlost {', '.join(each.lost)}\t{each.asked.text}\t{told}"
+            yield f"{each.surface}\tlost {', '.join(each.lost)} ({each.by})\t{each.asked.text}\t{told}"
     for each in changes:
         if each.outcome != each.asked.kind:
             told = each.told.replace("\n", " / ")[:120]
@@ -187,9 +205,9 @@ def wrong_pictures(results: Sequence[PictureResult], changes: Sequence[ChangeRes
 def broken_picture_limits(
     results: Sequence[PictureResult], changes: Sequence[ChangeResult], right: float = 0.95
 ) -> Iterator[str]:
-    """What is worse than it may be, in words."""
+    """What is worse than it may be, in words. What `/image` loses is shown, but has no limit: no model reads it."""
     for each in results:
-        if each.lost:
+        if each.lost and each.by == "words":
             yield f"Lost on {each.surface}: {', '.join(each.lost)} of “{each.asked.text}”."
     for surface in dict.fromkeys(each.surface for each in changes):
         here = [each for each in changes if each.surface == surface]
