@@ -5,9 +5,12 @@ picture was lost, or if less than 95 % of the messages after a picture were unde
 """
 
 import argparse
+import asyncio
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from msgspec.structs import replace
@@ -80,5 +83,12 @@ def judge(problems: Sequence[str]) -> int:
     return 1 if problems else 0
 
 
+async def until_told(work: Coroutine[Any, Any, int]) -> int:
+    """The same, but SIGTERM ends the bot, too."""
+    task = asyncio.create_task(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
+
+
 if __name__ == "__main__":
-    sys.exit(uvloop.run(main(options())))
+    sys.exit(uvloop.run(until_told(main(options()))))
