@@ -118,8 +118,10 @@ async def measurement(*, tools: bool = True) -> AsyncGenerator[Measurement]:
                 await listening(port)
                 town = Measurement(slack, teams, model, redis, url)
                 watching = asyncio.create_task(town.watch())
-                yield town
-                watching.cancel()
+                try:
+                    yield town
+                finally:
+                    watching.cancel()
             finally:
                 await end(bot)
                 await redis.close()
