@@ -26,12 +26,17 @@ from bot.domain.events import (
     User,
     now,
 )
+from bot.domain.local_time import zone_with
 from bot.domain.turns import CheckResult, Reply
 
 PROMPT = "> "
 MAX_LINE_BYTES = 64 * 1024
 # Model output must not control the terminal (ECMA-48 control characters; newline and tab stay).
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+SURFACE = (
+    "Your answers are shown as plain text in a terminal: no Markdown, LaTeX or HTML, short lines, lists with dashes, "
+    "code indented."
+)
 _SUFFIX = {"image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
 
 
@@ -44,6 +49,7 @@ class TerminalAdapter:
     """
 
     name = "terminal"
+    surface = SURFACE
 
     def __init__(
         self, conversation: str, images: Path, reader: TextIO | None = None, writer: TextIO | None = None
@@ -52,7 +58,8 @@ class TerminalAdapter:
         self._images = images
         self._reader = reader or sys.stdin
         self._writer = writer or sys.stdout
-        self._user = User(id=_login(), tenant="local", name=_login())
+        zone = zone_with(now().astimezone().utcoffset())
+        self._user = User(id=_login(), tenant="local", name=_login(), zone=zone)
         self._unread = b""
         self._shown: dict[str, str] = {}
         self._written: dict[str, tuple[str, str]] = {}  # the current answer: raw, and cleaned

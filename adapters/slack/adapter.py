@@ -21,7 +21,7 @@ from adapters.slack.api.error_hints import TOKEN_ERRORS, as_config_error, config
 from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, WebApi, new_session
 from adapters.slack.formatting.blocks import reply_digest
 from adapters.slack.health_check import inspect, inspect_many
-from adapters.slack.inbound import linked_messages, thread_history
+from adapters.slack.inbound import linked_messages, senders, thread_history
 from adapters.slack.inbound.dispatcher import Dispatcher
 from adapters.slack.inbound.home_and_modals import HomeAndModals
 from adapters.slack.inbound.http import EventRoute, bolt_app
@@ -31,8 +31,8 @@ from adapters.slack.workspaces.installations import Installations
 from adapters.slack.workspaces.oauth import InstallPages
 from adapters.slack.workspaces.workspace import Workspace, Workspaces
 from bot.domain.adapter import Accept, Limiter, Secrets, SelfService
-from bot.domain.errors import ConfigError, PlatformUnavailable
-from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage
+from bot.domain.errors import BotError, ConfigError, PlatformUnavailable
+from bot.domain.events import Address, Attachment, MessageReceived, PostedMessage, QuotedMessage
 from bot.domain.turns import CheckResult, Reply
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,10 @@ POSTS_KEPT = 100  # of complete answers: closing one again changes nothing
 RECOVERY_PATIENCE_S = 10.0
 STATUS_AFTER_S = 0.4
 STATUS = "is thinking…"
+SURFACE = (
+    "Your answers are shown in Slack: Markdown with headings, lists, tables, links and code blocks. LaTeX, HTML, "
+    "footnotes and images by link are not shown: write formulas in plain characters."
+)
 
 
 class SlackCredentials(NamedTuple):
@@ -63,6 +67,7 @@ class SlackAdapter:
     """
 
     name = "slack"
+    surface = SURFACE
 
     def __init__(
         self,
@@ -89,7 +94,12 @@ class SlackAdapter:
         self._session = new_session()
         self._api = WebApi(self._session, self._credentials.bot_token or SecretStr(""), self._api_url)
         self._workspaces = Workspaces(
-            self._session, self._api_url, self._credentials.bot_token, self._installations(), self._limiter
+            self._session,
+            self._api_url,
+            self._credentials.bot_token,
+            self._installations(),
+            self._limiter,
+            self._secrets,
         )
         self._home_and_modals = HomeAndModals(self._self_service, self._tasks.start)
         return self
@@ -218,6 +228,15 @@ class SlackAdapter:
             if error.code in TOKEN_ERRORS - {"missing_scope"}:
                 raise config_error(error) from error
             log.warning("An earlier attempt at an answer can't be looked up in the thread: %s", error)
+
+    async def with_sender(self, received: MessageReceived) -> MessageReceived:
+        """The message with what Slack knows of its sender and channel."""
+        try:
+            workspace = await self._workspaces.at(received.address.data)
+            return await senders.with_sender(received, workspace)
+        except BotError as error:
+            log.info("The sender of a message could not be looked up: %s", error)
+            return received
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
         """At most the newest fifty messages of others in the thread before the question."""

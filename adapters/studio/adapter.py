@@ -36,6 +36,10 @@ WHOLE_EVERY = 60
 MOST_AT_ONCE = 2048
 """Answers that one process writes at the same time: more than PARLEY_CONCURRENCY allows. One that another worker
 took over is never closed here, so the oldest are dropped."""
+SURFACE = (
+    "Your answers are shown in Parley's studio, a web page: full Markdown with tables and code blocks, but no LaTeX, "
+    "HTML or footnotes."
+)
 
 
 class StudioAdapter:
@@ -46,6 +50,7 @@ class StudioAdapter:
     """
 
     name = "studio"
+    surface = SURFACE
 
     def __init__(
         self,

@@ -49,6 +49,11 @@ ALONE = (
     "Please ask me again in a one-on-one chat."
 )
 _MAX_POSTS = 4096
+SURFACE = (
+    "Your answers are shown in Microsoft Teams: bold, italic, lists, links, quotes and code blocks, and tables of at "
+    "most three narrow columns. LaTeX, HTML, footnotes and images by link are not shown: write formulas in plain "
+    "characters."
+)
 
 
 class TeamsAdapter:
@@ -60,6 +65,7 @@ class TeamsAdapter:
     """
 
     name = "teams"
+    surface = SURFACE
 
     def __init__(
         self,

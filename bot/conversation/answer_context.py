@@ -19,7 +19,7 @@ class AnswerContext:
 
     `on_partial_image` shows partial images, if the platform can. `given` are images of the message that need no
     download. `erasures` is that of the claim. `addressing` is why the message is answered; `private`: only the asker
-    may see the answer.
+    may see the answer. `surface` says for the model where the answer is shown.
     """
 
     show: Show
@@ -32,6 +32,7 @@ class AnswerContext:
     erasures: str = "0"
     addressing: str = ""
     private: bool = False
+    surface: str = ""
 
     @property
     def image_progress(self) -> ImageProgress:

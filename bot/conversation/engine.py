@@ -99,6 +99,7 @@ class Engine:
         The text of a Refused becomes the answer. Raises Unavailable (retry later) and ConfigError.
         """
         builder = TurnBuilder(received, now(), event=event or received.id, allowance=self.tools.allowance())
+        builder.surface = context.surface
         seen, builder.kept_template = context_window.remembered(turns), router.kept_in(turns)
         builder.before, builder.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
         try:
@@ -311,6 +312,7 @@ class Engine:
             if tools and self._tells_of_itself(builder, template)
             else "",
             accepts_images=self.model_info.accepts_images(template),
+            surface=builder.surface,
         )
         return build_prompt(inputs, budget or self._token_budget(builder, template))
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 from aiohttp import web
 
 from bot.domain.errors import LeaseLost
-from bot.domain.events import Address, Attachment, Event, PostedMessage, QuotedMessage, User
+from bot.domain.events import Address, Attachment, Event, MessageReceived, PostedMessage, QuotedMessage, User
 from bot.domain.prompts import Image
 from bot.domain.turns import CheckResult, Reply, UserProfile
 
@@ -155,6 +155,32 @@ class PartialImageSink(Protocol):
     async def show_partial_image(self, post: PostedMessage, picture: Image) -> None:
         """Show a partial image in place of an earlier one. Raises only LeaseLost."""
         ...
+
+
+@runtime_checkable
+class HasSurface(Protocol):
+    """An adapter that says for the model where its answers are shown, and what of Markdown is."""
+
+    @property
+    def surface(self) -> str:
+        """One or two sentences. They are part of the cached prefix of every prompt, so they never change."""
+        ...
+
+
+@runtime_checkable
+class KnowsSenders(Protocol):
+    """An adapter that can look up what its events leave out: who people are, and what channels are called."""
+
+    async def with_sender(self, received: MessageReceived) -> MessageReceived:
+        """The message with the name, locale and zone of its sender, and the name of its channel, as far as they are
+        known after a second or two. Never raises.
+        """
+        ...
+
+
+def person_key(user: User) -> str:
+    """The name in the secret store under which an adapter may keep what it knows of a person; `forget` deletes it."""
+    return f"person:{user.tenant}:{user.id}"
 
 
 STREAMED = "streamed"

@@ -19,11 +19,17 @@ def now() -> datetime:
 
 
 class User(Frozen):
-    """A person on a platform; `id` is unique within `tenant`."""
+    """A person on a platform; `id` is unique within `tenant`.
+
+    `locale` is their language and region (BCP 47, "de-DE"), `zone` their time zone (IANA, "Europe/Berlin"); empty
+    where the platform does not say.
+    """
 
     id: str
     tenant: str
     name: str = ""
+    locale: str = ""
+    zone: str = ""
 
     def is_same(self, other: "User") -> bool:
         """Whether both are the same person, whatever their names."""
@@ -65,6 +71,8 @@ class Attachment(Frozen):
     data: dict[str, str] = {}
 
 
+GAP = "gap"
+"""The kind of what stands for messages that are missing; its text says why."""
 EARLIER = " earlier"
 """The end of the kind of what an earlier message quotes."""
 _AUTOMATIC = ("preview", "linked", "card")
@@ -145,12 +153,13 @@ class MessageReceived(BaseEvent, tag="said"):
     `text` is plain or Markdown text, without the bot's mention, with other mentions as names; a command is
     text such as `/image a red bicycle`. `addressed` is false for a message in a thread that does not mention
     the bot; it counts only where the bot already participates. `channel` is the platform's id of the channel,
-    for templates and limits. `direct` is true in one-on-one chats. `threaded` is false in a group chat, where
-    all messages form one conversation. `superseded` is set if the same person has sent another message since,
-    and only that is answered. `restores` is the event id of a deleted message that its author has restored.
-    `links` are links to other messages of the platform, which the adapter reads on demand. `mentions_others` is true
-    if it tags another person, a group, everybody or another bot in the author's own words. `registered` is true if the
-    platform itself took it for a command: a slash command of the app, or a button.
+    for templates and limits, `channel_name` what people call it, if that is known. `direct` is true in one-on-one
+    chats. `threaded` is false in a group chat, where all messages form one conversation. `superseded` is set if the
+    same person has sent another message since, and only that is answered. `restores` is the event id of a deleted
+    message that its author has restored. `links` are links to other messages of the platform, which the adapter
+    reads on demand. `mentions_others` is true if it tags another person, a group, everybody or another bot in the
+    author's own words. `registered` is true if the platform itself took it for a command: a slash command of the app,
+    or a button.
     """
 
     text: str
@@ -160,6 +169,7 @@ class MessageReceived(BaseEvent, tag="said"):
     links: tuple[str, ...] = ()
     addressed: bool = True
     channel: str = ""
+    channel_name: str = ""
     direct: bool = False
     threaded: bool = True
     superseded: bool = False

@@ -33,10 +33,11 @@ TEXT_BYTES = 60_000
 
 
 class Document(Frozen):
-    """The text of a file."""
+    """The text of a file. `note` says for the model what of it is missing."""
 
     name: str
     text: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,11 @@ def request(template: Template, builder: TurnBuilder, drawn: Prompt, budget: Tok
         return None
     chat = writer(template)
     inputs = PromptInputs(
-        template=chat, received=builder.received, question=request.text, examples=chat.examples
+        template=chat,
+        received=builder.received,
+        question=request.text,
+        examples=chat.examples,
+        with_senders=False,
     )
     # Without history; where that begins must not change.
     return replace(build_prompt(inputs, budget), since=builder.before, ahead=builder.ahead)

@@ -92,7 +92,8 @@ class TurnBuilder:
     `event` is the id of the event to which usage is charged, `reserved` whether its budget is reserved.
     `before` and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`). `missing` is what could
     not be read for this answer, beside the `unread` parts of the message. `kept_template` is `kept` of the turn,
-    `prompt` that of the reply.
+    `prompt` that of the reply. `surface` says where the answer is shown. `searches` are calls that chose what the
+    prompt contains: they are charged, and no part of the answer.
     """
 
     received: MessageReceived
@@ -117,6 +118,8 @@ class TurnBuilder:
     outcome: ToolOutcome = field(default_factory=ToolOutcome)
     kept_template: str = ""
     prompt: str = ""
+    surface: str = ""
+    searches: list[Usage] = field(default_factory=list[Usage])
     turn: Turn | None = None
 
     def end(
@@ -138,7 +141,7 @@ class TurnBuilder:
             outcome=outcome,
             began_at=self.began_at,
             ended_at=now(),
-            usage=tuple(self.usage),
+            usage=(*self.usage, *self.searches),
             input_tokens=self.sent[0].input_tokens if self.sent else 0,
             left_out=self.sent[0].left_out if self.sent else (),
             reason=reason,

@@ -17,7 +17,14 @@ from bot.conversation.commands.answers import AgainCommand
 from bot.conversation.engine import Engine
 from bot.conversation.personal_data import find
 from bot.domain import telemetry
-from bot.domain.adapter import Adapter, PartialImageSink, StreamRecorder, current_lease
+from bot.domain.adapter import (
+    Adapter,
+    HasSurface,
+    KnowsSenders,
+    PartialImageSink,
+    StreamRecorder,
+    current_lease,
+)
 from bot.domain.errors import (
     ConfigError,
     LeaseLost,
@@ -301,9 +308,12 @@ class Worker:
             erasures=job.claim.erasures,
             addressing=job.addressing,
             private=job.private,
+            surface=adapter.surface if isinstance(adapter, HasSurface) else "",
         )
         event = job.claim.event.id if job.claim.event else ""
         try:
+            if isinstance(adapter, KnowsSenders):
+                received = await adapter.with_sender(received)
             builder = await self._engine.answer(received, turns, context, event)
         except BaseException:
             # The post must be recorded, so that it can show the error.

@@ -82,7 +82,7 @@ def cached(before: Prompt | None, prompt: Prompt) -> int:
 def received(number: int) -> MessageReceived:
     """The question of a turn."""
     address = Address(conversation="bench:1", event=f"e{number}")
-    user = User(id="ada", tenant="acme", name="Ada")
+    user = User(id="ada", tenant="acme", name="Ada", zone="Europe/Berlin")
     return MessageReceived(
         id=f"e{number}", address=address, user=user, at=now(), text=prose(60, 1000 + number)
     )

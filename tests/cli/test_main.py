@@ -252,9 +252,10 @@ def test_a_prompt_is_rendered(parley: Run, tmp_path: Path) -> None:
     code, out, _ = parley("prompts", "render", "mine", "Three {{date}}?", "--folder", str(tmp_path))
     assert code == 0
     assert out.startswith(
-        "--- system\nYou talk to you in the terminal.\n\n--- user\nOne?\n\n--- assistant\nTwo.\n\n"
-        "--- user\nThree {{date}}?\n\ntemplate    mine@"
+        "--- system\nYou talk to the person who is named before each message in the terminal.\n\n"
+        '--- user\nOne?\n\n--- assistant\nTwo.\n\n--- user\n<sent by="you" at='
     )
+    assert "/>\n\n--- user\nThree {{date}}?\n\ntemplate    mine@" in out
     assert "temperature=0" in out
 
 
@@ -262,7 +263,7 @@ def test_pool_examples_are_rendered(parley: Run) -> None:
     code, out, _ = parley("prompts", "render", "support", "I clicked on a link in a strange e-mail.")
     assert code == 0
     assert "I clicked a link in a strange e-mail and typed in my password." in out
-    assert out.count("--- user\n") == 4
+    assert out.count("--- user\n") == 2, "examples are no messages of the conversation"
 
 
 def test_rendering_shows_images_tools_and_omissions() -> None:

@@ -89,7 +89,7 @@ async def test_a_personal_template_applies_in_all_direct_messages(two: Harness) 
 async def test_a_choice_can_be_reset(two: Harness, word: str) -> None:
     back, hi = received(f"prompt {word}", event="b"), received("hi", event="c")
     await two.answer(received("/prompt pirate", event="a"), back, hi)
-    assert two.model.prompts[-1].messages[0].text == "You help Ada."
+    assert two.model.prompts[-1].messages[0].text.startswith("You help ")
     assert (await two.personal_data.profile(ADA, "")).template == ""
 
 
@@ -215,7 +215,7 @@ async def test_sent_shows_messages_model_and_price(harness: Harness) -> None:
         received("what is up?", event="a"), received("What did you send?", event="b")
     )
     text = harness.adapter.texts[-1]
-    for part in ("You help Ada.", "what is up?", "assistant@000000000000", "`test`", "$0.0010"):
+    for part in ("You help the person", "what is up?", "assistant@000000000000", "`test`", "$0.0010"):
         assert part in text, part
     assert harness.adapter.replies[-1].private
     assert [turn.id for turn in turns] == ["a"], "what was shown is not kept a second time"

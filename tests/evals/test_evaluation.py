@@ -29,6 +29,7 @@ from bot.llm.protocol import OnPartialImage
 from bot.prompts.editing import PromptEditor
 from bot.prompts.library import LoadedPrompts
 from bot.prompts.loader import FOLDER
+from tests.support.fake_adapter import spoken
 
 Run_ = Callable[..., tuple[int, str, str]]
 
@@ -305,7 +306,7 @@ async def test_earlier_messages_are_sent(tmp_path: Path) -> None:
     text = "templates: a\ncases:\n  - question: And?\n    history: [{user: One., assistant: Two.}]\n"
     model = Scripted("three")
     await results(model, read(tmp_path, text + "    checks: {contains: three}\n"))
-    received = [(message.role, message.text) for message in model.prompts[0].messages]
+    received = [(message.role, message.text) for message in spoken(model.prompts[0])]
     assert received == [("system", "Be A."), ("user", "One."), ("assistant", "Two."), ("user", "And?")]
 
 

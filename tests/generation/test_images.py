@@ -15,7 +15,7 @@ from bot.llm.protocol import ImageInterrupted, ImageNotDownloaded, OnPartialImag
 from bot.storage.usage.quota import Estimate
 from tests.support.acts import pressed, received, stopped
 from tests.support.documents import picture
-from tests.support.fake_adapter import FakeAdapter, Script, words
+from tests.support.fake_adapter import FakeAdapter, Script, spoken, words
 from tests.support.harness import ASSISTANT, CONVERSATION, DRAW, Harness
 
 USUAL = Parameters(size="1024x1024")
@@ -397,7 +397,7 @@ async def test_sent_shows_the_prompt_of_the_image(pen: Harness) -> None:
     text = pen.adapter.texts[-1]
     assert "Call 2 of 3" in text
     assert "- Image prompt: A tabby cat on a sill" in text
-    assert text.count("You help Ada.") == 1
+    assert text.count("You help the person") == 1
 
 
 # ------------------------------------------------------------------ models that see
@@ -437,7 +437,7 @@ async def test_a_recalled_image_is_stored_once(
 async def test_earlier_images_are_calls_of_the_tool(harness: Harness) -> None:
     """Field fault 111: models imitated "[a picture: a red bicycle]" instead of calling the tool."""
     await harness.answer(received("/image a cat", event="a"), received("what is in the picture?", event="b"))
-    called, result = harness.model.prompts[1].messages[-3:-1]
+    called, result = spoken(harness.model.prompts[1])[-3:-1]
     (call,) = called.parts
     assert isinstance(call, ToolCall)
     assert json.loads(call.arguments) == {"prompt": "a cat"}

@@ -10,7 +10,7 @@ from aiohttp import web
 from bot.domain.adapter import Accept
 from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused
 from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage
-from bot.domain.prompts import Image, Prompt
+from bot.domain.prompts import Image, Message, Prompt
 from bot.domain.turns import CheckResult, Delta, Reply, Usage
 from bot.llm.protocol import OnPartialImage
 
@@ -99,6 +99,11 @@ class FakeAdapter:
     def texts(self) -> list[str]:
         """What a person sees, message by message."""
         return list(self.shown.values())
+
+
+def spoken(prompt: Prompt) -> list[Message]:
+    """The messages of a prompt without those that say who sent the next one, and when."""
+    return [message for message in prompt.messages if not message.text.startswith("<sent ")]
 
 
 Script = Callable[[Prompt], Sequence[Delta | Exception] | AsyncGenerator[Delta]]

@@ -18,7 +18,7 @@ from bot.storage.queue.inbox import Claim, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support.acts import BOB, deleted, edited, forgets, pressed, rated, received, stopped
-from tests.support.fake_adapter import words
+from tests.support.fake_adapter import spoken, words
 from tests.support.harness import CONVERSATION, Harness
 from tests.support.patience import PATIENCE_S
 
@@ -34,8 +34,8 @@ async def test_a_message_is_answered_shown_and_kept(harness: Harness) -> None:
 
 async def test_the_prompt_holds_system_examples_history_and_question(harness: Harness) -> None:
     await harness.answer(received("one", event="a"), received("two", event="b"))
-    assert [(message.role, message.text) for message in harness.model.prompts[-1].messages] == [
-        ("system", "You help Ada."),
+    assert [(message.role, message.text) for message in spoken(harness.model.prompts[-1])] == [
+        ("system", "You help the person who is named before each message."),
         ("user", "ping"),
         ("assistant", "pong"),
         ("user", "one"),
@@ -234,7 +234,7 @@ async def test_a_reset_keeps_the_record(harness: Harness) -> None:
         received("old", event="a"), received("/reset", event="b"), received("new", event="c")
     )
     assert [turn.id for turn in turns] == ["a", "b", "c"]
-    assert [message.text for message in harness.model.prompts[-1].messages[3:]] == ["new"]
+    assert [message.text for message in spoken(harness.model.prompts[-1])[3:]] == ["new"]
 
 
 async def test_commands_ignore_slash_and_case(harness: Harness) -> None:
@@ -282,7 +282,7 @@ async def test_a_filtered_turn_leaves_the_history(harness: Harness) -> None:
     assert harness.adapter.texts == ["The filter found violence in it."]
     harness.model.script = lambda prompt: words("fine")
     await harness.answer(received("good", event="b"))
-    assert [message.text for message in harness.model.prompts[-1].messages[3:]] == ["good"]
+    assert [message.text for message in spoken(harness.model.prompts[-1])[3:]] == ["good"]
 
 
 async def test_an_answer_filtered_midway_is_replaced(harness: Harness) -> None:
@@ -471,7 +471,7 @@ async def test_truncated_history_is_reported(harness: Harness) -> None:
     assert left_out.what == "turns"
     assert left_out.count > 0
     messages = [prompt for prompt in harness.model.prompts if prompt.tools][-1].messages
-    assert messages[0].text == "You help Ada."
+    assert messages[0].text.startswith("You help ")
     assert messages[1].text == "ping", "field note 28: examples are never what gets cut"
     assert "no longer included" in messages[3].text
     told = [turn for turn in turns if "gets a summary" in turn.reply.text]

@@ -11,6 +11,7 @@ from adapters.slack.formatting.mrkdwn import plain
 from adapters.slack.formatting.views import typed
 from adapters.slack.inbound import posted_questions
 from adapters.slack.inbound.home_and_modals import HomeAndModals
+from adapters.slack.inbound.senders import sender_id, with_known_sender
 from adapters.slack.messages.content import with_file_data
 from adapters.slack.payloads import Origin, Payload, origin, part, user_of
 from adapters.slack.workspaces.installations import NotInstalled
@@ -66,12 +67,13 @@ class Dispatcher:
         if posted is not None:
             return await self._accept_posted(posted, payload, workspace, place)
         bot = await workspace.bot()
-        names = await workspace.names(who) if (who := people(payload) - bot.ids) else {}
+        who = (people(payload) | sender_id(payload)) - bot.ids
+        names = await workspace.names(who) if who else {}
         event = parse(payload, bot, names)
         if event is None:
             await self._home_and_modals.receive(payload, workspace, place.team)
             return ""
-        receipt = await self._accept(_with_origin(event, place))
+        receipt = await self._accept(_with_origin(with_known_sender(event, workspace), place))
         if receipt == "accepted" and isinstance(event, MessageReceived | FeedbackGiven):
             self._home_and_modals.event_stored(event, payload, workspace)
         if "command" in payload:

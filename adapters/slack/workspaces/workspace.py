@@ -1,4 +1,4 @@
-"""The workspaces that are served: token, the bot's ids, names of people."""
+"""The workspaces that are served: token, the bot's ids, names of people and places."""
 
 import asyncio
 import hashlib
@@ -15,7 +15,8 @@ from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.events.parser import Bot
 from adapters.slack.payloads import Origin, objects, part
 from adapters.slack.workspaces.installations import Installation, Installations
-from bot.domain.adapter import Limiter
+from adapters.slack.workspaces.people import People, Person
+from bot.domain.adapter import Limiter, Secrets
 from bot.domain.errors import LeaseLost, PlatformUnavailable
 
 NAMES_KEPT = 10_000
@@ -32,9 +33,11 @@ Later = Callable[[Coroutine[Any, Any, None]], object]
 class Workspace:
     """One workspace with one bot token."""
 
-    def __init__(self, api: WebApi, bot: Bot | None = None) -> None:
+    def __init__(self, api: WebApi, bot: Bot | None = None, secrets: Secrets | None = None) -> None:
+        """`secrets` are where people's names are kept for all processes."""
         self.api = api
         self._bot = bot
+        self._people = People(api, secrets)
         self._asking = asyncio.Lock()
         self._names = BoundedCache[str, str](NAMES_KEPT)
         self._nameless_until = BoundedCache[str, float](NAMES_KEPT)
@@ -62,7 +65,15 @@ class Workspace:
         wanted = list(ids)
         if unknown := [person for person in wanted if self._askable(person)]:
             await asyncio.wait([self._learner(person) for person in unknown], timeout=patience_s)
-        return {person: self._names[person] for person in wanted if person in self._names}
+        named = ((id, self._name(id)) for id in wanted)
+        return {id: name for id, name in named if name}
+
+    def person(self, id: str) -> Person:
+        """What is known of a person by now, after `names`."""
+        return self._people.get(id) or Person()
+
+    def _name(self, id: str) -> str:
+        return self._names.get(id) or self.person(id).name
 
     async def close(self) -> None:
         for task in list(self._learning.values()):
@@ -70,7 +81,7 @@ class Workspace:
         await asyncio.gather(*self._learning.values(), return_exceptions=True)
 
     def _askable(self, id: str) -> bool:
-        if id in self._names:
+        if id in self._names or self._people.is_fresh(id):
             return False
         return self._nameless_until.get(id, 0.0) <= time.monotonic()
 
@@ -86,29 +97,20 @@ class Workspace:
         try:
             if id.startswith("S"):
                 await self._learn_groups(id)
+            elif id[0] in "CG":
+                self._keep_name(id, await self._channel_name(id))
             else:
-                name = await (self._channel_name(id) if id[0] in "CG" else self._person_name(id))
-                self._keep_name(id, name)
+                await self._people.learn((await self.bot()).team, id)
         except SlackRejected:
             pass
         except (PlatformUnavailable, LeaseLost):
             return
-        if id not in self._names:
+        if not self._name(id):
             self._nameless_until[id] = time.monotonic() + NAMELESS_S
 
     def _keep_name(self, id: str, name: object) -> None:
         if isinstance(name, str) and name:
             self._names[id] = name
-
-    async def _person_name(self, user: str) -> object:
-        found = part(await self.api.call("users.info", {"user": user}), "user")
-        profile = part(found, "profile")
-        return (
-            profile.get("display_name")
-            or profile.get("real_name")
-            or found.get("real_name")
-            or found.get("name")
-        )
 
     async def _channel_name(self, channel: str) -> object:
         """The name of a public channel. Slack leaves out those of private ones, which not everybody may know."""
@@ -134,8 +136,10 @@ class Workspaces:
         token: SecretStr | None,
         installations: Installations | None,
         limiter: Limiter | None,
+        secrets: Secrets | None = None,
     ) -> None:
         self._session, self._api_url, self._limiter = session, api_url, limiter
+        self._secrets = secrets
         self.installations = installations
         self.only: Workspace | None = None
         if token is not None:
@@ -145,7 +149,8 @@ class Workspaces:
         self._known = BoundedCache[str, tuple[float, Workspace]](WORKSPACES_KEPT)
 
     def _new(self, token: SecretStr, name: str, bot: Bot | None = None) -> Workspace:
-        return Workspace(WebApi(self._session, token, self._api_url, self._limiter, name), bot)
+        api = WebApi(self._session, token, self._api_url, self._limiter, name)
+        return Workspace(api, bot, self._secrets)
 
     async def of(self, team: str, enterprise: str = "") -> Workspace:
         """The workspace with these ids. Raises NotInstalled, PlatformUnavailable and StateUnavailable."""

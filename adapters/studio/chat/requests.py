@@ -33,8 +33,12 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 
 class _TextRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`zone` and `locale` are those of the browser: "Europe/Berlin", "de-DE"."""
+
     id: Id
     text: str
+    zone: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    locale: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class _EditRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +68,7 @@ Act = Callable[[str, bytes, User], Taken]
 def message(conversation: str, body: bytes, user: User) -> Taken:
     """The person sent a message."""
     asked = parsed(body, _TextRequest)
+    user = msgspec.structs.replace(user, zone=asked.zone, locale=asked.locale)
     act, text = _act(conversation, asked.id, user), _checked(asked.text)
     event = MessageReceived(**act, text=text, channel="studio", direct=True)
     return event, QuestionFrame(event=asked.id, at=milliseconds(event.at), text=text)

@@ -180,7 +180,8 @@ function say(text, event = newId()) {
   });
   refresh();
   toEnd();
-  post(id, "messages", { id: event, text })
+  const { timeZone, locale } = Intl.DateTimeFormat().resolvedOptions();
+  post(id, "messages", { id: event, text, zone: timeZone ?? "", locale })
     .then(() => remember(id, ({ pending: { [event]: pending } }) => pending && (pending.sent = true)))
     .catch((error) => {
       turn.fail(wordsOf(error));

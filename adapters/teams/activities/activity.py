@@ -8,11 +8,15 @@ import msgspec
 from adapters.shared.http_body import parse_json
 from adapters.teams.activities.lenient import convert_leniently
 from bot.domain.errors import Malformed
-from bot.domain.events import now
+from bot.domain.events import User, now
+from bot.domain.local_time import zone_of, zone_with
 
 FILE = "application/vnd.microsoft.teams.file.download.info"
 HTML = "text/html"
 """The content type of the HTML copy of the text."""
+
+_LOCALE_CHARACTERS = 35
+"""The length that BCP 47 (RFC 5646, 4.4.1) asks of those who store language tags."""
 
 Id = Annotated[str, msgspec.Meta(max_length=1024)]
 """Ids of Teams have at most about 200 characters."""
@@ -56,6 +60,9 @@ class Activity(msgspec.Struct, rename="camel"):
     channel_id: Id = ""
     id: Id | None = None
     timestamp: str | None = None
+    local_timestamp: str | None = None
+    local_timezone: str | None = None
+    locale: str | None = None
     text: str | None = None
     text_format: str | None = None
     name: str | None = None
@@ -90,6 +97,12 @@ class Activity(msgspec.Struct, rename="camel"):
         team = as_object(as_object(self.channel_data).get("team"))
         known = {"team": team.get("id"), "group": team.get("aadGroupId")}
         return {name: id for name, id in known.items() if isinstance(id, str) and id}
+
+    @property
+    def channel_name(self) -> str:
+        """The name of the channel, if Teams gives it."""
+        name = as_object(as_object(self.channel_data).get("channel")).get("name")
+        return name if isinstance(name, str) else ""
 
     @property
     def change(self) -> str:
@@ -131,6 +144,30 @@ def as_object(value: object) -> dict[str, Any]:
         except Malformed:
             return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def user_of(activity: Activity) -> User:
+    """Who sent the activity, with their language and time zone as far as Teams tells them."""
+    clients = [one for one in activity.entities or () if one.get("type") == "clientInfo"]
+    client = clients[0] if clients else dict[str, Any]()
+    told = (activity.local_timezone, client.get("timezone"))
+    named = next((zone for zone in told if isinstance(zone, str) and zone_of(zone) is not None), "")
+    locale = activity.locale or client.get("locale")
+    return User(
+        id=activity.sender.id,
+        tenant=activity.tenant,
+        name=activity.sender.name or "",
+        locale=locale if isinstance(locale, str) and len(locale) <= _LOCALE_CHARACTERS else "",
+        zone=named or _offset_of(activity.local_timestamp or ""),
+    )
+
+
+def _offset_of(local_timestamp: str) -> str:
+    """The zone of a local time with its offset from UTC, "2026-11-30T09:00:00+02:00"."""
+    try:
+        return zone_with(datetime.fromisoformat(local_timestamp).utcoffset())
+    except ValueError:
+        return ""
 
 
 def time_of(activity: Activity) -> datetime:

@@ -14,6 +14,7 @@ from adapters.teams.activities.activity import (
     event_id,
     post_id,
     time_of,
+    user_of,
 )
 from adapters.teams.activities.activity import read as read
 from adapters.teams.activities.message_content import EMPTY, read_content, without_mentions
@@ -137,7 +138,7 @@ def _base_fields(
     return {
         "id": event_id(activity) + suffix,
         "address": address(activity, attachments),
-        "user": User(id=activity.sender.id, tenant=activity.tenant, name=activity.sender.name or ""),
+        "user": user_of(activity),
         "at": time_of(activity),
     }
 
@@ -161,6 +162,7 @@ def _received_message(activity: Activity) -> Event | None:
         links=content.links,
         addressed=content.addressed or direct or bool(profile or activity.recipient.is_targeted),
         channel=activity.channel,
+        channel_name=activity.channel_name,
         direct=direct,
         mentions_others=content.mentions_others,
         threaded=activity.kind != "groupChat",

@@ -3,12 +3,19 @@
 import logging
 from collections.abc import Awaitable
 
-from adapters.teams.activities.activity import Activity, as_object, conversation_id, event_id, post_id
+from adapters.teams.activities.activity import (
+    Activity,
+    as_object,
+    conversation_id,
+    event_id,
+    post_id,
+    user_of,
+)
 from adapters.teams.answers import cards
 from adapters.teams.api.connector import Fields
 from bot.domain.adapter import SelfService
 from bot.domain.errors import Refused, StateUnavailable
-from bot.domain.events import MessageReceived, User
+from bot.domain.events import MessageReceived
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +60,7 @@ class SettingsDialogs:
 
     async def _card(self, activity: Activity, verb: str, data: Fields) -> Fields:
         """Run the action of a button, and return the updated card. Raises Refused, StateUnavailable."""
-        user = _user(activity)
+        user = user_of(activity)
         direct = activity.kind == "personal"
         channel = "" if direct else activity.channel
         note = ""
@@ -81,7 +88,7 @@ class SettingsDialogs:
         if activity.kind == "channel" and ";messageid=" not in conversation:
             conversation += f";messageid={message.get('replyToId') or shown}"
         asked_in, post = conversation_id(activity.tenant, conversation), post_id(conversation, shown)
-        return cards.sent(await self._self_service.sent(_user(activity), asked_in, post))
+        return cards.sent(await self._self_service.sent(user_of(activity), asked_in, post))
 
 
 def asks_for_settings(received: MessageReceived) -> bool:
@@ -109,7 +116,3 @@ def _chosen(data: Fields, name: str) -> str | None:
     """The chosen name; empty for Automatic, None if the card had no such input."""
     value = data.get(name)
     return None if not isinstance(value, str) else "" if value == cards.AUTOMATIC else value
-
-
-def _user(activity: Activity) -> User:
-    return User(id=activity.sender.id, tenant=activity.tenant, name=activity.sender.name or "")

@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from bot.domain.errors import NotAllowed
-from bot.domain.prompts import Capability, Image, Message, Prompt, ToolCall, ToolResult
+from bot.domain.prompts import Capability, Image, Message, Prompt, ToolCall, ToolResult, say
 from bot.domain.turns import CheckResult, Delta, Deployment, Prices, Usage
 from bot.llm.demo import drawings, rules
 from bot.llm.openai import images
@@ -143,7 +143,8 @@ class DemoModel:
 def reply(prompt: Prompt) -> str:
     """The complete answer to a prompt."""
     talk = [message for message in prompt.messages if message.role != "system"]
-    examples, history = talk[: prompt.examples], talk[prompt.examples :]
+    examples = [*talk[: prompt.examples], *_listed(prompt)]
+    history = [message for message in talk[prompt.examples :] if not _SENT.fullmatch(message.text)]
     spoken = [_parted(message.text) for message in history if message.role == "user" and message.text.strip()]
     question, given = spoken.pop() if spoken else ("", "")
     if prompt.template.startswith("rewrite@"):  # an image prompt to rewrite (`bot.generation.image_prompt`)
@@ -169,7 +170,22 @@ _NOTICE = re.compile(
     re.M,
 )
 """What could not be read, and what stands in place of a question (`bot.files.fenced_data`)."""
+_SENT = re.compile(r"<sent [^<>\n]*/>")
+"""Who sent the message after it, and when."""
+_LISTED = re.compile(r"^User: (.*?)\n\nAssistant: (.*?)(?=\n\nUser: |\Z)", re.S | re.M)
+"""Examples as `bot.generation.prompt_builder` lists the nearest ones."""
 _SHORT = 160
+
+
+def _listed(prompt: Prompt) -> list[Message]:
+    """The examples of a pool, which are in a system message after the first."""
+    texts = [message.text for message in prompt.messages[1:] if message.role == "system"]
+    found = [pair for text in texts if text.startswith("Examples ") for pair in _LISTED.findall(text)]
+    return [
+        say(role, words)
+        for asked, answer in found
+        for role, words in (("user", asked), ("assistant", answer))
+    ]
 
 
 def _parted(text: str) -> tuple[str, str]:

@@ -31,7 +31,7 @@ _MAX_TEXT = 20_000
 """Characters of one file or message that are searched for elsewhere."""
 _MAX_TEXTS = 4_000_000
 """Characters per person that are searched for, newest texts first."""
-_FILE = re.compile(r'<file name="([^"]*)">\n(.*?)\n</file>', re.DOTALL)
+_FILE = re.compile(r'<file name="([^"]*)"[^>\n]*>\n(.*?)\n</file>', re.DOTALL)
 """The form of a file in a prompt (`bot.files.fenced_data`)."""
 
 

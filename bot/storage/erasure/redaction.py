@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from bot.domain.events import QuotedMessage, User
+from bot.domain.names import attribute, person_name
 from bot.domain.prompts import ToolCall, ToolResult
 from bot.domain.turns import Turn
 from bot.storage.erasure.text_matching import REMOVED, Passages
@@ -38,9 +39,12 @@ _NO_TEXT = frozenset(
 """Fields without people's text: ids, times, numbers."""
 _QUOTED = re.compile(r'<message author="([^"]*)"[^>\n]*>\n(.*?)\n</message>', re.DOTALL)
 """The form of quoted messages in a prompt (`bot.files.fenced_data.quoted`)."""
-_FILE = re.compile(r'<file name="([^"]*)">\n.*?\n</file>', re.DOTALL)
+_FILE = re.compile(r'<file name="([^"]*)"[^>\n]*>\n.*?\n</file>', re.DOTALL)
 _SUMMARY = re.compile(r"(<summary>\n).*(\n</summary>)", re.DOTALL)
 _FROM = re.compile(r"From (.*):", re.DOTALL)
+"""How stored prompts of older versions name the sender of a message."""
+_SENT = re.compile(r'<sent (by="([^"]*)" )?at="[^"]*"(?: in="[^"]*")?/>')
+"""And how prompts do now (`bot.files.fenced_data.sent_tag`)."""
 
 
 @dataclass(slots=True)
@@ -72,6 +76,7 @@ class Redaction:
         self._user = user
         self._files = frozenset(" ".join(name.replace('"', "'").split()) for name in files)
         self._names = frozenset(" ".join(name.split()) for name in names if name.strip())
+        self._shown_names = frozenset(map(_shown, (*self._names, user.id)))
         self._passages = passages
 
     def quotes(self, quote: QuotedMessage) -> bool:
@@ -79,7 +84,7 @@ class Redaction:
         return self._theirs(quote.author, quote.by)
 
     def _theirs(self, author: str, by: str) -> bool:
-        return by == self._user.id if by else " ".join(author.split()) in self._names
+        return by == self._user.id if by else _shown(author) in self._shown_names
 
     def record(self, stored: bytes, *, everything: bool) -> bytes:
         """Redact a stored turn or event."""
@@ -182,7 +187,9 @@ class Redaction:
         new: list[Json] = []
         for place, message in enumerate(old):
             past = opening <= place < question and message["role"] != "system"
-            if past and known is not None and not _is_known(message, known):
+            if sent := _SENT.fullmatch(_words(message)):
+                new.append(self._sender(message, sent))
+            elif past and known is not None and not _is_known(message, known):
                 new.append({**message, "parts": [{"type": "text", "text": REMOVED}]})
             elif message["role"] == "system":
                 new.append(self._instruction(message, known, everything))
@@ -190,10 +197,16 @@ class Redaction:
                 new.append(self.value(message, everything=everything))
         return prompt if all(a is b for a, b in zip(new, old, strict=True)) else {**prompt, "messages": new}
 
+    def _sender(self, message: Json, sent: re.Match[str]) -> Json:
+        """Redact who sent a message; when is nothing of theirs."""
+        if sent[2] not in self._shown_names:
+            return message
+        text = f'<sent by="{SOMEBODY}" {sent[0].removeprefix(f"<sent {sent[1]}")}'
+        return {**message, "parts": [{"type": "text", "text": text}]}
+
     def _instruction(self, message: Json, known: KnownText | None, everything: bool) -> Json:
         """Redact a system message: the name of the asker, or a summary."""
-        text = "".join(part.get("text", "") for part in message["parts"])
-        after = text
+        text = after = _words(message)
         asker = _FROM.fullmatch(text)
         if asker and asker[1] in self._names:
             after = f"From {SOMEBODY}:"
@@ -201,6 +214,15 @@ class Redaction:
             after = _SUMMARY.sub(rf"\1{REMOVED}\2", text)
         after = self._text(after, everything)
         return message if after == text else {**message, "parts": [{"type": "text", "text": after}]}
+
+
+def _shown(name: str) -> str:
+    """A name as it stands in a tag of a prompt."""
+    return attribute(person_name(name))
+
+
+def _words(message: Json) -> str:
+    return "".join(part.get("text", "") for part in message["parts"])
 
 
 def _is_known(message: Json, known: KnownText) -> bool:

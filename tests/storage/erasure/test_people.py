@@ -26,7 +26,7 @@ from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support.acts import ADA, BOB, edited, rated, received
 from tests.support.dumps import traces
-from tests.support.fake_adapter import echo, words
+from tests.support.fake_adapter import echo, spoken, words
 from tests.support.harness import CONVERSATION, Harness
 
 OTHER = "test:other"
@@ -433,7 +433,7 @@ async def test_others_data_stays_with_redactions_marked(harness: Harness) -> Non
     assert [quote.author for quote in turn.received.quotes] == ["somebody", "Carl"]
     assert turn.reply.text == "Can you explain that in a few more words?"
     (prompt,) = await harness.turns.sent(CONVERSATION, "b")
-    told = [message.text for message in prompt.messages if message.role != "system"]
+    told = [message.text for message in spoken(prompt) if message.role != "system"]
     assert told[2:5] == ["Can you explain that?", "Can you explain that in a few more words?", REMOVED]
     assert "Hello there, everybody." in told[-1]
     assert REMOVED in told[-1]

@@ -1,0 +1,39 @@
+"""Who sent a message, in which channel: what Slack's events leave out."""
+
+from msgspec.structs import replace
+
+from adapters.slack.payloads import Payload, part, string
+from adapters.slack.workspaces.workspace import PRIVATE_CHANNEL, Workspace
+from bot.domain.events import Event, MessageReceived
+
+PATIENCE_S = 1.5
+"""An answer waits no longer for a name that is not known yet."""
+
+
+def sender_id(payload: Payload) -> set[str]:
+    """The id of whoever sent a message or a command; empty for other payloads."""
+    event = part(payload, "event")
+    of_message = part(event, "message") or event
+    is_message = event.get("type") in ("message", "app_mention")
+    user = string(of_message.get("user")) if is_message else string(payload.get("user_id"))
+    return {user} - {""}
+
+
+def with_known_sender(event: Event, workspace: Workspace) -> Event:
+    """An event with what is known of its sender by now."""
+    return replace(event, user=workspace.person(event.user.id).as_user(event.user))
+
+
+async def with_sender(received: MessageReceived, workspace: Workspace) -> MessageReceived:
+    """A message with its sender's name, language and time zone, and the name of its channel, as far as Slack tells
+    them within PATIENCE_S.
+    """
+    channel = "" if received.direct else received.channel
+    names = await workspace.names({received.user.id, channel} - {""}, PATIENCE_S)
+    name = names.get(channel, "")
+    user = workspace.person(received.user.id).as_user(received.user)
+    return replace(
+        received,
+        user=user,
+        channel_name=f"#{name}" if name and name != PRIVATE_CHANNEL else received.channel_name,
+    )
