@@ -23,6 +23,7 @@ from bot.domain.participation import DEFAULT_MODE
 from bot.domain.prompts import Image, Prompt, Template
 from bot.domain.turns import Reply, Turn
 from bot.files.attachments import NOTHING, AttachmentReader, ExtractedFiles
+from bot.files.excerpts import SimilarToQuestion
 from bot.generation import comparison, context_window, image_generation
 from bot.generation.completion import Chat
 from bot.generation.images import ImageGeneration
@@ -144,6 +145,7 @@ class Engine:
             ref=partial(image_generation.ref_of, received.id, kind="in"),
             text_bytes=3 * self._token_budget(builder, template).context_tokens // 2,
             earlier=earlier,
+            similar=SimilarToQuestion(self.model_info.model, question, builder.searches),
         ) as found:
             builder.notes += found.notes
             builder.missing += found.unread

@@ -5,12 +5,14 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused
 from bot.domain.events import Attachment, Frozen, UnreadPart, User
 from bot.domain.prompts import Image, Omission
 from bot.files.contents import PICTURE_BYTES
+from bot.files.excerpts import Similar, excerpt
 from bot.files.frames import ExtractedText
 from bot.files.process_pool import ProcessPool
 
@@ -29,7 +31,9 @@ them as base64 takes 4/3 of that in addition."""
 PICTURES_BYTES = 16 * 1024 * 1024
 """Of all images of one message, after scaling."""
 TEXT_BYTES = 60_000
-"""Of one document; all documents of a message may have twice as much."""
+"""Of one document in a prompt; all documents of a message may have twice as much."""
+READ_BYTES = 2_000_000
+"""Of one document, from which the parts for the prompt are chosen."""
 
 
 class Document(Frozen):
@@ -114,11 +118,13 @@ class AttachmentReader:
         ref: Callable[[int], str],
         text_bytes: int,
         earlier: Sequence[Attachment] = (),
+        similar: Similar | None = None,
     ) -> AsyncGenerator[ExtractedFiles]:
         """The contents of the files. The memory of their images stays reserved until the block ends.
 
         `user` is the sender; `ref` returns the ref of an image by its number; `text_bytes` is the limit for
-        all documents together. `earlier` are files of quoted messages, which get at most a third of that.
+        all documents together. `earlier` are files of quoted messages, which get at most a third of that. Of a
+        longer document the beginning, what is most `similar` to the question, and the end are kept.
         """
         if not (attachments or earlier):
             yield NOTHING
@@ -128,9 +134,9 @@ class AttachmentReader:
         async with AsyncExitStack() as stack:
             async with self._turn_of(user):
                 shrink = await stack.enter_async_context(self._held.reserved(most))
-                found = await self._all((*attachments, *earlier), len(attachments), fetch, ref, text_bytes)
-                await shrink(sum(len(picture.data) for picture in found.pictures))
-            yield found
+                reading = await self._all((*attachments, *earlier), len(attachments), fetch, ref, text_bytes)
+                await shrink(reading.picture_bytes)
+            yield await reading.result(similar)
 
     async def picture(self, data: bytes, user: User) -> Image:
         """An image of this person, converted to a format and size that models accept. Raises NotAllowed."""
@@ -151,7 +157,7 @@ class AttachmentReader:
         fetch: Fetch,
         ref: Callable[[int], str],
         text_bytes: int,
-    ) -> ExtractedFiles:
+    ) -> "_FilesReading":
         """The contents of all files, of which the first `own` came with the message itself."""
         reading = _FilesReading(ref, min(2 * TEXT_BYTES, text_bytes))
         for number, attachment in enumerate(attachments):
@@ -160,9 +166,7 @@ class AttachmentReader:
             try:
                 if number >= MOST:
                     raise NotAllowed(f"was not read: the limit is {MOST} files per message.")
-                reading.add(
-                    attachment, await self._one(attachment, fetch, min(reading.text_left, TEXT_BYTES))
-                )
+                reading.add(attachment, await self._one(attachment, fetch))
             except Refused as refusal:
                 reading.refuse(attachment, str(refusal))
             except PlatformUnavailable as error:
@@ -171,9 +175,9 @@ class AttachmentReader:
                 reading.refuse(
                     attachment, "could not be downloaded at the moment. Send it again in a minute."
                 )
-        return reading.result()
+        return reading
 
-    async def _one(self, attachment: Attachment, fetch: Fetch, text_bytes: int) -> Image | ExtractedText:
+    async def _one(self, attachment: Attachment, fetch: Fetch) -> Image | ExtractedText:
         """The image, or the beginning of the text. Raises NotAllowed."""
         if (attachment.size_bytes or 0) > FILE_BYTES:
             raise NotAllowed("is larger than 20 MB. Send a smaller file.")
@@ -181,8 +185,16 @@ class AttachmentReader:
             data = await fetch(attachment)
             if len(data) > FILE_BYTES:
                 raise NotAllowed("is larger than 20 MB. Send a smaller file.")
-            found = await self.pool.read(data, attachment.mime, text_bytes)
+            found = await self.pool.read(data, attachment.mime, READ_BYTES)
             return found if isinstance(found, ExtractedText) else Image(mime=found.mime, data=found.data)
+
+
+class _FoundText(NamedTuple):
+    """The text of a file, and how many characters of it the prompt has room for."""
+
+    name: str
+    found: ExtractedText
+    room: int
 
 
 class _FilesReading:
@@ -192,7 +204,7 @@ class _FilesReading:
         self._ref, self.text_left = ref, text_left
         self._pictures_left = PICTURES_BYTES
         self._pictures: list[Image] = []
-        self._documents: list[Document] = []
+        self._texts: list[_FoundText] = []
         self._left_out: list[Omission] = []
         self._notes: list[str] = []
         self._unread: list[UnreadPart] = []
@@ -209,22 +221,44 @@ class _FilesReading:
         ref = self._ref(len(self._pictures))
         self._pictures.append(Image(mime=found.mime, data=found.data, alt=attachment.name, ref=ref))
 
+    @property
+    def picture_bytes(self) -> int:
+        return sum(len(picture.data) for picture in self._pictures)
+
     def _add_text(self, name: str, found: ExtractedText) -> None:
-        self.text_left -= len(found.text.encode())
-        self._documents.append(Document(name=name, text=found.text))
-        if (more := found.characters - len(found.text)) > 0:
-            self._left_out.append(_left_out(name, more))
-            self._notes.append(f"Only the first {len(found.text):,} characters of “{name}” were read.")
+        size, most = len(found.text.encode()), max(min(self.text_left, TEXT_BYTES), 0)
+        self.text_left -= min(size, most)
+        room = len(found.text) if size <= most else len(found.text) * most // size
+        self._texts.append(_FoundText(name, found, room))
+
+    async def _document(
+        self, name: str, found: ExtractedText, room: int, similar: Similar | None
+    ) -> Document:
+        """A text, or what of it fits, with a note for the model and one for the person."""
+        total = max(found.characters, len(found.text))
+        if room >= total:
+            return Document(name=name, text=found.text)
+        part = await excerpt(found.text, room, similar) if room < len(found.text) else None
+        text, kept = (part.text, part.kept) if part is not None else (found.text, room)
+        how = part.how if part is not None else "the beginning"
+        how = how if room else "there was no room left for it"
+        if len(found.text) < total:  # the reader itself stopped
+            how = how.replace("the end", f"the end of its first {len(found.text):,} characters")
+        amount = f"{kept:,} of {'more than ' if len(found.text) < total else ''}{total:,} characters"
+        self._left_out.append(_left_out(name, total - kept))
+        self._notes.append(f"Only {amount} of “{name}” were read: {how}.")
+        return Document(name=name, text=text, note=f"only {amount}: {how}")
 
     def refuse(self, attachment: Attachment, reason: str) -> None:
         """Record that a file was not read."""
         self._unread.append(UnreadPart(name=attachment.name or "The file", reason=reason))
 
-    def result(self) -> ExtractedFiles:
+    async def result(self, similar: Similar | None) -> ExtractedFiles:
         """What was read, and what was not."""
+        documents = [await self._document(*text, similar) for text in self._texts]
         return ExtractedFiles(
             pictures=tuple(self._pictures),
-            documents=tuple(self._documents),
+            documents=tuple(documents),
             left_out=tuple(self._left_out),
             notes=tuple(self._notes),
             unread=tuple(self._unread),

@@ -181,11 +181,7 @@ def _listed(prompt: Prompt) -> list[Message]:
     """The examples of a pool, which are in a system message after the first."""
     texts = [message.text for message in prompt.messages[1:] if message.role == "system"]
     found = [pair for text in texts if text.startswith("Examples ") for pair in _LISTED.findall(text)]
-    return [
-        say(role, words)
-        for asked, answer in found
-        for role, words in (("user", asked), ("assistant", answer))
-    ]
+    return [message for asked, answer in found for message in (say("user", asked), say("assistant", answer))]
 
 
 def _parted(text: str) -> tuple[str, str]:

@@ -1,0 +1,106 @@
+"""Chooses what of a long document goes into a prompt: its beginning, the parts nearest to the question, and its end."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+from bot.domain.errors import NotAllowed, Unavailable
+from bot.domain.turns import Usage
+from bot.llm.protocol import Model
+from bot.llm.similarity import similarities
+
+log = logging.getLogger(__name__)
+
+PART_CHARACTERS = 1500
+"""About a page, unless there would be more than MOST_PARTS."""
+MOST_PARTS = 256
+"""Parts of one document that are embedded: at most three requests, and about a cent."""
+_BEGINNING, _END = 0.3, 0.15
+"""Shares of the room, if the nearest parts are known; the rest is theirs."""
+_BEGINNING_ALONE = 0.75
+"""Else the end gets what the beginning leaves."""
+
+
+class Similar(Protocol):
+    """How similar texts are to the question, one number each, in order; None if that can't be said. Never raises."""
+
+    async def __call__(self, texts: Sequence[str], /) -> Sequence[float] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarToQuestion:
+    """Similarity by the embedding deployment; what its calls cost is added to `usages`. Implements Similar."""
+
+    model: Model
+    question: str
+    usages: list[Usage]
+
+    async def __call__(self, texts: Sequence[str], /) -> Sequence[float] | None:
+        if not self.question.strip():
+            return None
+        try:
+            return await similarities(self.question, texts, self._embed)
+        except (Unavailable, NotAllowed) as error:
+            log.info("Parts of a document are chosen without embeddings: %s", error)
+            return None
+
+    async def _embed(self, texts: Sequence[str], /) -> list[list[float]]:
+        vectors, usage = await self.model.embed(texts)
+        self.usages.append(usage)
+        return vectors
+
+
+class Excerpt(NamedTuple):
+    """What is kept of a text, with a note where something is missing. `kept` and `how` say how much, and what."""
+
+    text: str
+    kept: int
+    how: str
+
+
+async def excerpt(text: str, room: int, similar: Similar | None) -> Excerpt:
+    """The most useful `room` characters of a longer text."""
+    middle = (round(room * _BEGINNING), len(text) - round(room * _END))
+    left = room - middle[0] - (len(text) - middle[1])
+    parts = _parts(text, *middle) if similar is not None and left >= PART_CHARACTERS else []
+    scores = (
+        await similar([text[start:end] for start, end in parts]) if similar is not None and parts else None
+    )
+    if scores is None:
+        beginning = round(room * _BEGINNING_ALONE)
+        kept = [(0, beginning), (len(text) - (room - beginning), len(text))]
+        return _joined(text, kept, "the beginning and the end")
+    chosen: list[tuple[int, int]] = []
+    for _, part in sorted(zip(scores, parts, strict=True), key=lambda pair: -pair[0]):
+        if (size := part[1] - part[0]) > left:
+            break
+        chosen.append(part)
+        left -= size
+    kept = [(0, middle[0]), *sorted(chosen), (middle[1], len(text))]
+    return _joined(text, kept, "the beginning, the parts nearest to the question, and the end")
+
+
+def _parts(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """The middle of a text in parts, as places; each ends with a line or a word where that is near."""
+    size = max(PART_CHARACTERS, -(-(end - start) * 5 // (MOST_PARTS * 4)))  # a part may end a fifth earlier
+    found: list[tuple[int, int]] = []
+    while start < end:
+        stop = min(start + size, end)
+        if stop < end:
+            earliest = stop - size // 5
+            near = max(text.rfind("\n", earliest, stop), 0) or max(text.rfind(" ", earliest, stop), 0)
+            stop = near + 1 if near else stop
+        found.append((start, stop))
+        start = stop
+    return found
+
+
+def _joined(text: str, kept: Sequence[tuple[int, int]], how: str) -> Excerpt:
+    """These parts of a text, and between them how many characters are missing."""
+    pieces = [text[kept[0][0] : kept[0][1]]]
+    for (_, end), (start, stop) in pairwise(kept):
+        pieces += [f"\n[… {start - end:,} characters left out here …]\n"] if start > end else []
+        pieces.append(text[start:stop])
+    return Excerpt("".join(pieces), sum(end - start for start, end in kept), how)

@@ -1,0 +1,128 @@
+"""Field fault 109: what of a long document reaches the model, and what it is told of the rest."""
+
+from collections.abc import Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from bot.domain.errors import ModelUnavailable, NotAllowed
+from bot.domain.events import Attachment, MessageReceived
+from bot.domain.turns import Usage
+from bot.files import attachments, excerpts
+from bot.files.excerpts import SimilarToQuestion, excerpt
+from bot.llm import similarity
+from tests.support.acts import received
+from tests.support.fake_adapter import ScriptedModel, words
+from tests.support.harness import Harness
+
+FACT = "The vault opens with the code 7319. "
+
+
+class TopicModel(ScriptedModel):
+    """A model whose vectors tell texts about the vault from others."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__(lambda prompt: words("Read."))
+        self.error = error
+        self.embedded: list[str] = []
+
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
+        if self.error is not None:
+            raise self.error
+        self.embedded += texts
+        vectors = [[1.0, 0.0] if "vault" in text else [0.0, 1.0] for text in texts]
+        return vectors, Usage(deployment="ada", input_tokens=len(texts), usd=0.0001)
+
+
+@pytest.fixture(autouse=True)
+def no_vectors() -> None:
+    similarity.forget()
+
+
+def long_text(characters: int = 1_100_000) -> str:
+    """A document with one fact, deep inside."""
+    line = "Nothing happened on this day, as on the day before it.\n"
+    lines = line * (characters // len(line) // 2)
+    return f"It begins here.\n{lines}{FACT}\n{lines}It ends here."
+
+
+def with_file(harness: Harness, text: str, question: str) -> MessageReceived:
+    harness.adapter.files["log"] = text.encode()
+    file = Attachment(id="log", name="log.txt", mime="text/plain")
+    return replace(received(question), attachments=(file,))
+
+
+async def test_a_long_document_arrives_where_it_matters(harness: Harness) -> None:
+    """1.1 MB came as the first 60,000 characters, and the model was not told."""
+    model = harness.model = TopicModel()
+    harness.context_tokens = 100_000
+    text = long_text()
+    (turn,) = await harness.answer(with_file(harness, text, "How is the vault opened?"))
+    sent = model.prompts[0].messages[-1].text
+    assert "It begins here." in sent
+    assert FACT in sent
+    assert sent.index(FACT) < sent.index("It ends here.") < sent.rindex("How is the vault opened?")
+    assert "characters left out here" in sent
+    assert (
+        f"of {len(text):,} characters: the beginning, the parts nearest to the question, and the end" in sent
+    )
+    assert len(sent) < attachments.TEXT_BYTES + 2_000
+    assert len(model.embedded) <= excerpts.MOST_PARTS + 1
+    assert {usage.deployment for usage in turn.usage[1:]} == {"ada"}, "what it cost is charged"
+    assert "were read: the beginning, the parts nearest" in harness.adapter.texts[-1]
+
+
+@pytest.mark.parametrize("error", [NotAllowed("Semantic search isn't set up."), ModelUnavailable("away")])
+async def test_without_embeddings_both_ends_arrive(harness: Harness, error: Exception) -> None:
+    harness.model = TopicModel(error)
+    harness.context_tokens = 100_000
+    await harness.answer(with_file(harness, long_text(), "How is the vault opened?"))
+    sent = harness.model.prompts[0].messages[-1].text
+    assert "It begins here." in sent
+    assert "It ends here." in sent
+    assert "characters: the beginning and the end" in sent
+    assert FACT not in sent
+
+
+async def test_a_question_is_repeated_around_long_content(harness: Harness) -> None:
+    """The question stands before and after what is long, and only once where it is short."""
+    harness.model.script = lambda prompt: words("Fine.")
+    harness.context_tokens = 100_000
+    await harness.answer(with_file(harness, "Short.", "What does it say?"))
+    assert harness.model.prompts[-1].messages[-1].text.count("What does it say?") == 1
+    await harness.answer(replace(with_file(harness, long_text(30_000), "What does it say?"), id="e2"))
+    text = harness.model.prompts[-1].messages[-1].text
+    assert text.startswith("(The question, which follows in full after the data: What does it say?)")
+    assert text.endswith("What does it say?")
+
+
+async def test_the_beginning_of_a_long_message_is_repeated(harness: Harness) -> None:
+    harness.model.script = lambda prompt: words("Fine.")
+    harness.context_tokens = 100_000
+    await harness.answer(received("Turn this into a table: " + "a, b, c; " * 2_000))
+    text = harness.model.prompts[-1].messages[-1].text
+    assert text.startswith("Turn this into a table: a, b, c;")
+    assert "(That was long. It began with: Turn this into a table: a, b, c;" in text[-700:]
+
+
+async def test_parts_cover_a_text_without_gaps() -> None:
+    seen: list[str] = []
+
+    async def similar(texts: Sequence[str], /) -> Sequence[float]:
+        seen.extend(texts)
+        return [float(FACT in text) for text in texts]
+
+    text = long_text(400_000)
+    found = await excerpt(text, 30_000, similar)
+    assert len(seen) <= excerpts.MOST_PARTS
+    middle = "".join(seen)
+    assert text[9_000 : 9_000 + len(middle)] == middle
+    assert FACT in found.text
+    assert found.kept <= 30_000
+    assert len(found.text) < 32_000
+
+
+async def test_nothing_is_embedded_without_a_question() -> None:
+    usages: list[Usage] = []
+    assert await SimilarToQuestion(TopicModel(), " ", usages)(["a"]) is None
+    assert usages == []
