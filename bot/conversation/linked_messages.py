@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
-from bot.conversation.thread_context import GAP, newest, requests_summary
+from bot.conversation.thread_context import newest, requests_summary
 from bot.domain.errors import BotError, NotAllowed, Refused
-from bot.domain.events import MessageReceived, QuotedMessage, UnreadPart
+from bot.domain.events import GAP, MessageReceived, QuotedMessage, UnreadPart
 
 log = logging.getLogger(__name__)
 

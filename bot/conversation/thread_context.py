@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec.structs import replace
 
 from bot.domain.errors import BotError, ConfigError, NotAllowed, Refused
-from bot.domain.events import EARLIER, Attachment, MessageReceived, QuotedMessage, UnreadPart
+from bot.domain.events import EARLIER, GAP, Attachment, MessageReceived, QuotedMessage, UnreadPart
 from bot.domain.turns import Turn
 from bot.generation import context_window
 
@@ -40,8 +40,6 @@ _FILE = re.compile(
     re.IGNORECASE,
 )
 _LINK = re.compile(r"https?://\S+")
-GAP = "gap"
-"""The kind of what says why earlier messages are missing."""
 _QUOTED, _LINKED, _PREVIEW = "quoted", "linked", "preview"
 _FILES = 5
 """Files of earlier messages that are read."""
@@ -128,8 +126,17 @@ async def with_thread(
     kept = newest(quotes)
     if summary and (dropped := len(quotes) - len(kept)):
         gaps += (_unread(f"are too long together, so the oldest {dropped} were not read."),)
-    earlier = tuple(replace(quote, kind=quote.kind and quote.kind + EARLIER) for quote in kept)
+    earlier = _earlier(kept, 0 if summary else len(quotes) - len(kept))
     return replace(received, quotes=(*earlier, *received.quotes)), (), gaps
+
+
+def _earlier(quotes: Sequence[QuotedMessage], dropped: int) -> tuple[QuotedMessage, ...]:
+    """Messages as earlier ones, and before them how many were dropped, if the person is not told that."""
+    marked = tuple(replace(quote, kind=quote.kind and quote.kind + EARLIER) for quote in quotes)
+    if not dropped:
+        return marked
+    text = f"{dropped} older messages are left out here: they are too long together."
+    return (QuotedMessage(author="", text=text, kind=GAP + EARLIER), *marked)
 
 
 def _failure(error: Exception, summary: bool) -> tuple[UnreadPart, ...]:

@@ -8,6 +8,16 @@ UNKNOWN_ZONE = "UTC (own zone unknown)"
 _LONGEST = 64
 """Characters; IANA names have at most about 40."""
 
+_WITH_MINUTES = {
+    3.5: "Asia/Tehran",
+    4.5: "Asia/Kabul",
+    5.5: "Asia/Kolkata",
+    5.75: "Asia/Kathmandu",
+    6.5: "Asia/Yangon",
+    9.5: "Australia/Darwin",
+}
+"""Offsets from UTC in hours, of zones without summer time."""
+
 
 @lru_cache(1000)
 def zone_of(name: str) -> ZoneInfo | None:
@@ -40,11 +50,14 @@ def in_words(at: datetime, zone: str) -> str:
 
 
 def zone_with(offset: timedelta | None) -> str:
-    """The IANA name of a fixed offset from UTC; empty unless it is a whole number of hours.
+    """An IANA name for a fixed offset from UTC; empty for one that is no whole number of hours, unless a country has
+    it all the year.
 
-    The signs of these names are the other way round (POSIX): UTC+2 is "Etc/GMT-2".
+    The signs of the names with hours are the other way round (POSIX): UTC+2 is "Etc/GMT-2".
     """
-    if offset is None or offset % timedelta(hours=1) or not -12 <= offset / timedelta(hours=1) <= 14:
+    if offset is None or not -12 <= offset / timedelta(hours=1) <= 14:
         return ""
+    if offset % timedelta(hours=1):
+        return _WITH_MINUTES.get(offset / timedelta(hours=1), "")
     hours = round(offset / timedelta(hours=1))
     return f"Etc/GMT{-hours:+d}" if hours else "Etc/UTC"

@@ -269,9 +269,12 @@ def _tells(turn: Turn, quote: QuotedMessage) -> bool:
     received = turn.received
     if quote.at is None or not turn.messages:
         return False
-    person = received.user
-    own = quote.by == person.id if quote.by else quote.author == person.name
-    if own and not quote.kind and abs(received.at - quote.at) <= _SAME_MESSAGE:
+    apart = abs(received.at - quote.at)
+    if quote.by:  # Slack: the time of a message is its id
+        same = quote.by == received.user.id and apart < timedelta(milliseconds=1)
+    else:
+        same = quote.author == received.user.name and apart <= _SAME_MESSAGE and received.text in quote.text
+    if same and not quote.kind:
         return True
     known = any(
         (one.author, one.text, one.at) == (quote.author, quote.text, quote.at) for one in received.quotes

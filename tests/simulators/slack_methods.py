@@ -60,6 +60,8 @@ class Workspace:
         self.channel_names = {"C0GENERAL": "general", "C0OTHER": "other"}
         self.private: set[str] = set()
         self.guests: set[str] = set()
+        self.zones: dict[str, str] = {}
+        self.locales: dict[str, str] = {}
         self.user_groups: dict[str, str] = {"S0OPS": "ops"}
         self.messages: dict[tuple[str, str], Message] = {}
         self.ephemeral: list[Message] = []
@@ -311,6 +313,9 @@ class Workspace:
         profile = {"display_name": name, "real_name": name.title()}
         guest = {"is_restricted": user in self.guests, "is_ultra_restricted": False}
         known = {"id": user, "team_id": self.team, "name": name, "profile": profile, "is_bot": False}
+        known |= {"tz": self.zones.get(user, "Europe/London")}
+        if args.get("include_locale") in (True, "true", "True", "1"):
+            known |= {"locale": self.locales.get(user, "en-GB")}
         return {"user": known | guest}
 
     # -------------------------------------------------------------- agents

@@ -18,7 +18,7 @@ from adapters.slack.messages.content import MessageContent
 from adapters.slack.payloads import Payload, objects, part, string, time_of
 from adapters.slack.workspaces.workspace import Workspace
 from bot.domain.errors import NotAllowed
-from bot.domain.events import QuotedMessage
+from bot.domain.events import GAP, QuotedMessage
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,6 @@ PAGES = 5  # threads are read from their start, so in longer ones (1,000 message
 PAGE = 200
 PATIENCE_S = 5.0  # with the names, less than the 8 seconds for which an answer waits
 NAMES_PATIENCE_S = 3.0
-GAP = "gap"
 NO_MEMBER = "I'm not a member of this channel, so I can't read its messages. Invite me with /invite."
 LIMITED = "could not be read, because Slack limits how often apps may read. Ask again in a minute."
 NEWEST = f"were not read: I read the newest {MESSAGES}."

@@ -12,6 +12,7 @@ from bot.domain.errors import Malformed
 from bot.domain.events import FeedbackGiven, MessageDeleted, MessageEdited, MessageReceived, QuotedMessage
 
 RECORDED = Path(__file__).parents[3] / "recorded" / "teams"
+CLIENT = {"type": "clientInfo", "timezone": "Europe/Berlin", "locale": "de-DE"}
 CHANNEL = "19:253b1f341670408fb6fe51050b6e5ceb@thread.tacv2"
 
 
@@ -300,3 +301,25 @@ def test_button_texts_are_commands_only_on_their_own() -> None:
     assert received("personal_message", text="Try again").text == "/again"
     assert received("personal_message", text="What did you send?").text == "/sent"
     assert received("personal_message", text="Try again with blue").text == "Try again with blue"
+
+
+@pytest.mark.parametrize(
+    ("changed", "zone", "locale"),
+    [
+        ({"localTimezone": "Asia/Tokyo", "locale": "ja-JP"}, "Asia/Tokyo", "ja-JP"),
+        ({"localTimestamp": "2026-11-30T09:00:00.000+02:00", "locale": "fi-FI"}, "Etc/GMT-2", "fi-FI"),
+        ({"localTimestamp": "2026-11-30T09:00:00+05:30", "locale": None}, "Asia/Kolkata", ""),
+        ({"localTimezone": "../../etc/passwd", "localTimestamp": "soon", "locale": 5}, "", ""),
+        (
+            {"entities": [{"type": "clientInfo", "timezone": "Europe/Berlin", "locale": "de-DE"}]},
+            "Europe/Berlin",
+            "de-DE",
+        ),
+    ],
+)
+def test_time_zone_and_language_of_the_sender(changed: dict[str, Any], zone: str, locale: str) -> None:
+    """Field fault 108: "today" was UTC although Teams tells the local time."""
+    plain: dict[str, Any] = {"locale": None, "localTimezone": None, "localTimestamp": None, "entities": []}
+    user = received("personal_message", **{**plain, **changed}).user
+    assert (user.zone, user.locale) == (zone, locale)
+    assert user.name
