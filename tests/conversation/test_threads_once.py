@@ -44,5 +44,6 @@ async def test_what_the_history_lost_is_quoted_again(harness: Harness) -> None:
         await harness.answer(asked)
     harness.adapter.before = tuple(quotes)
     await harness.answer(received("summarise this thread", event="s", channel="C1"))
-    text = "\n".join(message.text for message in harness.model.prompts[-1].messages)
+    prompt = [one for one in harness.model.prompts if not one.template.startswith("summary@")][-1]
+    text = "\n".join(message.text for message in prompt.messages)
     assert [text.count(f"Question number {number},") for number in range(12)] == [1] * 12, text
