@@ -19,6 +19,8 @@ MOST_PARTS = 256
 """Parts of one document that are embedded: at most three requests, and about a cent."""
 _BEGINNING, _END = 0.3, 0.15
 """Shares of the room, if the nearest parts are known; the rest is theirs."""
+_NEAR = 200
+"""Characters between a place and the end of its line or word."""
 _BEGINNING_ALONE = 0.75
 """Else the end gets what the beginning leaves."""
 
@@ -62,7 +64,7 @@ class Excerpt(NamedTuple):
 
 async def excerpt(text: str, room: int, similar: Similar | None) -> Excerpt:
     """The most useful `room` characters of a longer text."""
-    middle = (round(room * _BEGINNING), len(text) - round(room * _END))
+    middle = (_end(text, round(room * _BEGINNING)), _start(text, len(text) - round(room * _END)))
     left = room - middle[0] - (len(text) - middle[1])
     parts = _parts(text, *middle) if similar is not None and left >= PART_CHARACTERS else []
     scores = (
@@ -70,7 +72,7 @@ async def excerpt(text: str, room: int, similar: Similar | None) -> Excerpt:
     )
     if scores is None:
         beginning = round(room * _BEGINNING_ALONE)
-        kept = [(0, beginning), (len(text) - (room - beginning), len(text))]
+        kept = [(0, _end(text, beginning)), (_start(text, len(text) - (room - beginning)), len(text))]
         return _joined(text, kept, "the beginning and the end")
     chosen: list[tuple[int, int]] = []
     for _, part in sorted(zip(scores, parts, strict=True), key=lambda pair: -pair[0]):
@@ -88,13 +90,23 @@ def _parts(text: str, start: int, end: int) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     while start < end:
         stop = min(start + size, end)
-        if stop < end:
-            earliest = stop - size // 5
-            near = max(text.rfind("\n", earliest, stop), 0) or max(text.rfind(" ", earliest, stop), 0)
-            stop = near + 1 if near else stop
+        stop = _end(text, stop, size // 5) if stop < end else end
         found.append((start, stop))
         start = stop
     return found
+
+
+def _end(text: str, place: int, within: int = _NEAR) -> int:
+    """The end of the last line, else of the last word, before a place, if one is near."""
+    earliest = max(place - within, 0)
+    near = max(text.rfind("\n", earliest, place), 0) or max(text.rfind(" ", earliest, place), 0)
+    return near + 1 if near else place
+
+
+def _start(text: str, place: int) -> int:
+    """The start of the next line, else of the next word, after a place, if one is near."""
+    found = [text.find(sign, place, place + _NEAR) for sign in "\n "]
+    return next((near + 1 for near in found if near >= 0), place)
 
 
 def _joined(text: str, kept: Sequence[tuple[int, int]], how: str) -> Excerpt:

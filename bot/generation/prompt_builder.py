@@ -42,7 +42,7 @@ _WORTHWHILE_TOKENS = 50
 """With less room than this, a quote is left out and not cut."""
 _LONG_CHARACTERS = 6000
 """Content of this length between a question and its end makes models forget the question, so it is repeated."""
-_REPEATED_CHARACTERS = 600
+_REPEATED_CHARACTERS = 300
 _SAME_MESSAGE = timedelta(seconds=2)
 """Teams gives the time of a message and its id, which is a time, with some milliseconds between them."""
 _SENDERS = (
@@ -189,9 +189,9 @@ def _channel(received: MessageReceived) -> str:
     """Where the conversation takes place, without a name that could be a sentence."""
     if _alone(received):
         return "a direct conversation"
-    name = received.channel_name.removeprefix("#")
-    plain = name.replace("-", "").replace("_", "").isalnum() and len(name) <= _CHANNEL_CHARACTERS
-    return f"#{name}" if plain else "this channel"
+    name = received.channel_name
+    plain = name.strip("#").replace("-", "").replace("_", "").isalnum() and len(name) <= _CHANNEL_CHARACTERS
+    return name if plain else "a conversation of several people"
 
 
 def _system(inputs: PromptInputs) -> list[Message]:
@@ -221,8 +221,7 @@ def _asker(inputs: PromptInputs, received: MessageReceived) -> tuple[Message, ..
     if _alone(received):
         return (say("user", sent_tag(received.user.name, at)),)
     by = received.user.name or received.user.id
-    name = received.channel_name.removeprefix("#")
-    return (say("user", sent_tag(by, at, f"#{name}" if name else "")),)
+    return (say("user", sent_tag(by, at, received.channel_name)),)
 
 
 def _past(inputs: PromptInputs, turn: Turn) -> Turn:

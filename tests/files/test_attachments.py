@@ -147,10 +147,10 @@ async def test_a_cut_document_is_reported_and_recorded(harness: Harness) -> None
     harness.model.script = lambda prompt: words("A long text.")
     (turn,) = await harness.answer(with_files(harness, received("sum up"), novel=b"word " * 10_000))
     assert harness.adapter.texts == [
-        "A long text.\n\n_Only 11,400 of 49,999 characters of “novel” were read: the beginning, the parts nearest to "
+        "A long text.\n\n_Only 11,399 of 49,999 characters of “novel” were read: the beginning, the parts nearest to "
         "the question, and the end._"
     ]
-    assert turn.left_out[0].count == 49_999 - 11_400
+    assert turn.left_out[0].count == 49_999 - 11_399
     assert turn.messages[-1].text == "A long text."
 
 

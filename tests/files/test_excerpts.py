@@ -116,7 +116,8 @@ async def test_parts_cover_a_text_without_gaps() -> None:
     found = await excerpt(text, 30_000, similar)
     assert len(seen) <= excerpts.MOST_PARTS
     middle = "".join(seen)
-    assert text[9_000 : 9_000 + len(middle)] == middle
+    assert text.index(middle) <= 9_000
+    assert len(middle) > len(text) - 9_000 - 4_500 - 500
     assert FACT in found.text
     assert found.kept <= 30_000
     assert len(found.text) < 32_000
