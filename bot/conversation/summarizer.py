@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from bot.domain.errors import BotError
 from bot.domain.events import MessageReceived
-from bot.domain.local_time import in_words
+from bot.domain.local_time import local
 from bot.domain.names import person_name
 from bot.domain.prompts import Message, Parameters, Prompt, say
 from bot.domain.turns import Turn, Usage
@@ -143,7 +143,15 @@ def _transcript(turns: Sequence[Turn], since: str, summary: Summary | None) -> s
     end = ids.index(since) if since in ids else len(ids)
     begin = ids.index(summary.since) if summary is not None and summary.since in ids[:end] else 0
     lines = [f"Summary of the messages before:\n{summary.text}"] if summary is not None else []
-    texts = [_line(message, turn) for turn in seen[begin:end] for message in turn.messages if message.text]
+    texts: list[str] = []
+    day = ""
+    for turn in seen[begin:end]:
+        at, _ = local(turn.received.at, turn.received.user.zone)
+        lines_of_turn = [_line(message, turn) for message in turn.messages if message.text]
+        if lines_of_turn and f"{at:%A %Y-%m-%d}" != day:
+            day = f"{at:%A %Y-%m-%d}"
+            lines_of_turn[0] = f"[{day}]\n{lines_of_turn[0]}"
+        texts += lines_of_turn
     newest = texts[::-1]
     lengths = accumulate(len(text.encode()) for text in newest)
     kept = [text for text, length in zip(newest, lengths, strict=True) if length <= _MOST_BYTES]
@@ -151,7 +159,7 @@ def _transcript(turns: Sequence[Turn], since: str, summary: Summary | None) -> s
 
 
 def _line(message: Message, turn: Turn) -> str:
-    """A message with who sent it, and when. Of a long one both ends, because what is asked may stand at either."""
+    """A message with who sent it. Of a long one both ends, because what is asked may stand at either."""
     text = message.text
     if len(text) > _LINE_CHARACTERS:
         left = len(text) - _LINE_CHARACTERS
@@ -160,4 +168,4 @@ def _line(message: Message, turn: Turn) -> str:
     if message.role != "user":
         return f"assistant: {text}"
     user = turn.received.user
-    return f"{person_name(user.name or user.id)} ({in_words(turn.received.at, user.zone)}): {text}"
+    return f"{person_name(user.name or user.id)}: {text}"

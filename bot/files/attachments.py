@@ -190,11 +190,11 @@ class AttachmentReader:
 
 
 class _FoundText(NamedTuple):
-    """The text of a file, and how many characters of it the prompt has room for."""
+    """The text of a file, and how many characters of it the prompt may have."""
 
     name: str
     found: ExtractedText
-    room: int
+    limit: int
 
 
 class _FilesReading:
@@ -211,7 +211,7 @@ class _FilesReading:
         self.unavailable: PlatformUnavailable | None = None
 
     def add(self, attachment: Attachment, found: Image | ExtractedText) -> None:
-        """Keep the content of a file. Raises NotAllowed for an image if there is no room for it."""
+        """Keep the content of a file. Raises NotAllowed for an image if there is no space for it."""
         if isinstance(found, ExtractedText):
             self._add_text(attachment.name, found)
             return
@@ -228,20 +228,20 @@ class _FilesReading:
     def _add_text(self, name: str, found: ExtractedText) -> None:
         size, most = len(found.text.encode()), max(min(self.text_left, TEXT_BYTES), 0)
         self.text_left -= min(size, most)
-        room = len(found.text) if size <= most else len(found.text) * most // size
-        self._texts.append(_FoundText(name, found, room))
+        limit = len(found.text) if size <= most else len(found.text) * most // size
+        self._texts.append(_FoundText(name, found, limit))
 
     async def _document(
-        self, name: str, found: ExtractedText, room: int, similar: Similar | None
+        self, name: str, found: ExtractedText, limit: int, similar: Similar | None
     ) -> Document:
         """A text, or what of it fits, with a note for the model and one for the person."""
         total = max(found.characters, len(found.text))
-        if room >= total:
+        if limit >= total:
             return Document(name=name, text=found.text)
-        part = await excerpt(found.text, room, similar) if room < len(found.text) else None
-        text, kept = (part.text, part.kept) if part is not None else (found.text, room)
+        part = await excerpt(found.text, limit, similar) if limit < len(found.text) else None
+        text, kept = (part.text, part.kept) if part is not None else (found.text, limit)
         how = part.how if part is not None else "the beginning"
-        how = how if room else "there was no room left for it"
+        how = how if limit else "there was no space left for it"
         if len(found.text) < total:  # the reader itself stopped
             how = how.replace("the end", f"the end of its first {len(found.text):,} characters")
         amount = f"{kept:,} of {'more than ' if len(found.text) < total else ''}{total:,} characters"

@@ -18,7 +18,7 @@ PART_CHARACTERS = 1500
 MOST_PARTS = 256
 """Parts of one document that are embedded: at most three requests, and about a cent."""
 _BEGINNING, _END = 0.3, 0.15
-"""Shares of the room, if the nearest parts are known; the rest is theirs."""
+"""Shares of what fits, if the nearest parts are known; the rest is theirs."""
 _NEAR = 200
 """Characters between a place and the end of its line or word."""
 _BEGINNING_ALONE = 0.75
@@ -62,17 +62,17 @@ class Excerpt(NamedTuple):
     how: str
 
 
-async def excerpt(text: str, room: int, similar: Similar | None) -> Excerpt:
-    """The most useful `room` characters of a longer text."""
-    middle = (_end(text, round(room * _BEGINNING)), _start(text, len(text) - round(room * _END)))
-    left = room - middle[0] - (len(text) - middle[1])
+async def excerpt(text: str, limit: int, similar: Similar | None) -> Excerpt:
+    """The most useful `limit` characters of a longer text."""
+    middle = (_end(text, round(limit * _BEGINNING)), _start(text, len(text) - round(limit * _END)))
+    left = limit - middle[0] - (len(text) - middle[1])
     parts = _parts(text, *middle) if similar is not None and left >= PART_CHARACTERS else []
     scores = (
         await similar([text[start:end] for start, end in parts]) if similar is not None and parts else None
     )
     if scores is None:
-        beginning = round(room * _BEGINNING_ALONE)
-        kept = [(0, _end(text, beginning)), (_start(text, len(text) - (room - beginning)), len(text))]
+        beginning = round(limit * _BEGINNING_ALONE)
+        kept = [(0, _end(text, beginning)), (_start(text, len(text) - (limit - beginning)), len(text))]
         return _joined(text, kept, "the beginning and the end")
     chosen: list[tuple[int, int]] = []
     for _, part in sorted(zip(scores, parts, strict=True), key=lambda pair: -pair[0]):

@@ -19,7 +19,7 @@ KEPT_S = 86_400
 PEOPLE_KEPT = 10_000
 
 
-class Person(Frozen):
+class KnownPerson(Frozen):
     """What users.info says of a person; empty where it says nothing."""
 
     name: str = ""
@@ -41,9 +41,9 @@ class People:
 
     def __init__(self, api: WebApi, secrets: Secrets | None) -> None:
         self._api, self._secrets = api, secrets
-        self._known = BoundedCache[str, tuple[float, Person]](PEOPLE_KEPT)
+        self._known = BoundedCache[str, tuple[float, KnownPerson]](PEOPLE_KEPT)
 
-    def get(self, user: str) -> Person | None:
+    def get(self, user: str) -> KnownPerson | None:
         """What is known in this process, also if it is older than a day; None for nothing."""
         known = self._known.get(user)
         return known[1] if known is not None else None
@@ -63,16 +63,16 @@ class People:
             await self._store(key, found)
         self._known[user] = time.monotonic() + KEPT_S, found
 
-    async def _stored(self, key: str) -> Person | None:
+    async def _stored(self, key: str) -> KnownPerson | None:
         """What another process has learnt; nothing if the store is unavailable, or has something else."""
         try:
             stored = await self._secrets.get(key) if self._secrets is not None else None
-            return msgspec.json.decode(stored, type=Person) if stored is not None else None
+            return msgspec.json.decode(stored, type=KnownPerson) if stored is not None else None
         except (StateUnavailable, msgspec.MsgspecError) as error:
             log.info("A person's name could not be read from the store: %s", type(error).__name__)
             return None
 
-    async def _store(self, key: str, person: Person) -> None:
+    async def _store(self, key: str, person: KnownPerson) -> None:
         try:
             if self._secrets is not None:
                 await self._secrets.put(key, msgspec.json.encode(person), KEPT_S)
@@ -80,11 +80,11 @@ class People:
             log.info("A person's name could not be stored: %s", error)
 
 
-def _read(found: Payload) -> Person:
+def _read(found: Payload) -> KnownPerson:
     """A person as users.info describes them (docs.slack.dev/reference/objects/user-object)."""
     profile = part(found, "profile")
     names = (profile.get("display_name"), profile.get("real_name"), found.get("real_name"), found.get("name"))
-    return Person(
+    return KnownPerson(
         name=next((name for name in map(string, names) if name.strip()), ""),
         locale=string(found.get("locale")),
         zone=string(found.get("tz")),

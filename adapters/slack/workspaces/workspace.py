@@ -15,7 +15,7 @@ from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.events.parser import Bot
 from adapters.slack.payloads import Origin, objects, part
 from adapters.slack.workspaces.installations import Installation, Installations
-from adapters.slack.workspaces.people import People, Person
+from adapters.slack.workspaces.people import People, KnownPerson
 from bot.domain.adapter import Limiter, Secrets
 from bot.domain.errors import LeaseLost, PlatformUnavailable
 
@@ -68,9 +68,9 @@ class Workspace:
         named = ((id, self._name(id)) for id in wanted)
         return {id: name for id, name in named if name}
 
-    def person(self, id: str) -> Person:
+    def person(self, id: str) -> KnownPerson:
         """What is known of a person by now, after `names`."""
-        return self._people.get(id) or Person()
+        return self._people.get(id) or KnownPerson()
 
     def _name(self, id: str) -> str:
         return self._names.get(id) or self.person(id).name
