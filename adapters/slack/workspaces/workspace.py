@@ -15,7 +15,7 @@ from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.events.parser import Bot
 from adapters.slack.payloads import Origin, objects, part
 from adapters.slack.workspaces.installations import Installation, Installations
-from adapters.slack.workspaces.people import People, KnownPerson
+from adapters.slack.workspaces.people import KnownPerson, People
 from bot.domain.adapter import Limiter, Secrets
 from bot.domain.errors import LeaseLost, PlatformUnavailable
 
