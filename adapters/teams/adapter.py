@@ -30,6 +30,7 @@ from adapters.teams.answers.formatting import (
 )
 from adapters.teams.answers.stream import DOING, THINKING, TeamsStream, Typing
 from adapters.teams.api import files
+from adapters.teams.api.channel_names import ChannelNames
 from adapters.teams.api.connector import Connector, Fields, TeamsRejected
 from adapters.teams.api.credentials import Credentials
 from adapters.teams.api.graph_history import GraphHistory
@@ -39,7 +40,7 @@ from adapters.teams.inbound.jwt_auth import JwtAuthentication
 from adapters.teams.inbound.settings import SettingsDialogs
 from bot.domain.adapter import STREAMED, Accept, SelfService, StreamRecord
 from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
-from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage
+from bot.domain.events import Address, Attachment, MessageReceived, PostedMessage, QuotedMessage
 from bot.domain.turns import CheckResult, Reply
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class TeamsAdapter:
             self._token = Token(self._credentials.fetch(self._session, self._cloud))
             self._tasks.start(self._token.bearer(), "Fetching the first token")
         self._connector = Connector(self._session, self._token, self._cloud, self._backoff_s)
+        self._channel_names = ChannelNames(self._connector)
         self._history = GraphHistory(self._session, self._credentials, self._cloud, self._connector)
         return self
 
@@ -317,6 +319,13 @@ class TeamsAdapter:
             self._tasks.start(abandoned.end(), "Ending an abandoned answer")
 
     # ------------------------------------------------------------------ context, files, checks
+
+    async def with_sender(self, received: MessageReceived) -> MessageReceived:
+        """The message with the name of its channel; who sent it, Teams tells with each message."""
+        if received.direct or received.channel_name:
+            return received
+        name = await self._channel_names.name(received.address.data, received.channel)
+        return replace(received, channel_name=name)
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
         """Earlier messages of the conversation, if an owner allows the bot to read them; see `GraphHistory`.

@@ -139,6 +139,8 @@ class TeamsSimulator:
         self.files: dict[str, tuple[bytes, str]] = {}
         self.faults: list[Fault] = []
         self.members: dict[str, set[str]] = {}
+        self.channels: dict[str, str | None] = {}
+        self.channel_lists = 0
         self.graph = Graph(self._told)
         self._ids = itertools.count(1_700_000_000_001)
         self._sent: dict[str, deque[float]] = {}
@@ -156,6 +158,7 @@ class TeamsSimulator:
                 web.put(at + "/{id}", self._on_put),
                 web.delete(at + "/{id}", self._on_delete),
                 web.get("/teams/v3/teams/{team}", self._on_team),
+                web.get("/teams/v3/teams/{team}/conversations", self._on_channels),
                 web.get("/teams/v3/conversations/{conversation}/members/{user}", self._on_member),
                 web.get("/teams/files/{name}", self._on_file),
                 web.get("/teams/v3/attachments/{name}", self._on_attachment),
@@ -593,6 +596,16 @@ class TeamsSimulator:
         except Refusal as refusal:
             return refusal.response()
         return web.json_response({"id": request.match_info["team"], "name": "Team", "aadGroupId": GROUP})
+
+    async def _on_channels(self, request: web.Request) -> web.Response:
+        """The channels of a team: `channels` holds their names by id, None for the first."""
+        try:
+            self._check_token(request)
+        except Refusal as refusal:
+            return refusal.response()
+        self.channel_lists += 1
+        listed = [{"id": id, "name": name} for id, name in self.channels.items()]
+        return web.json_response({"conversations": listed})
 
     async def _on_member(self, request: web.Request) -> web.Response:
         """A member; `members` holds their names by room, and nobody else is in other rooms than their own."""

@@ -114,6 +114,10 @@ class Connector:
         """The details of a team. Raises TeamsRejected, PlatformUnavailable."""
         return await self._ask("GET", place, f"teams/{quote(id, safe='')}", None, 2)
 
+    async def channels(self, place: Mapping[str, str], team: str) -> Fields:
+        """The channels of a team, in `conversations`. Raises TeamsRejected, PlatformUnavailable."""
+        return await self._ask("GET", place, f"teams/{quote(team, safe='')}/conversations", None, 1)
+
     async def member(self, place: Mapping[str, str], conversation: str, user: str) -> Fields:
         """A member of a chat or channel. Raises TeamsRejected (404 for others), PlatformUnavailable."""
         path = f"conversations/{quote(conversation, safe='')}/members/{quote(user, safe='')}"
