@@ -45,8 +45,8 @@ async def test_search_finds_a_conversation_and_its_prompt(
     assert "was read in the studio" in caplog.text
     assert "orcupine" not in caplog.text
     await page.get_by_role("link", name="View prompt").click()
-    await expect(page.locator(".messages li[data-role=system]")).to_contain_text("You are Parley")
-    await expect(page.locator(".messages li[data-role=user]")).to_contain_text("Porcupine")
+    await expect(page.locator(".messages li[data-role=system]").first).to_contain_text("You are Parley")
+    await expect(page.locator(".messages li[data-role=user]").last).to_contain_text("Porcupine")
 
 
 async def test_words_that_nobody_said_are_not_found(page: Page, whole: Whole) -> None:

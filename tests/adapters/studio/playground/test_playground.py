@@ -38,7 +38,7 @@ async def test_an_answer_shows_its_deployment_and_prompt(page: Page, whole: Whol
     await page.get_by_role("button", name="View prompt").click()
     sent = page.locator("#sent")
     await expect(sent.get_by_role("heading")).to_have_text("Prompt of this answer")
-    await expect(sent.locator("li[data-role=user]")).to_contain_text("What is 12 * 12?")
+    await expect(sent.locator("li[data-role=user]").last).to_contain_text("What is 12 * 12?")
     await expect(sent.locator("li[data-role=system]")).to_contain_text("You are talking with the user")
 
 
