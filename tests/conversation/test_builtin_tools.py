@@ -57,7 +57,7 @@ async def test_the_model_knows_what_can_be_asked(able: Harness) -> None:
     (prompt,) = able.model.prompts
     assert {tool.name for tool in prompt.tools} == {"draw", *ALL}
     system = prompt.messages[0].text
-    told = system.removeprefix("You help Ada.\n\n")
+    told = system.removeprefix("You help the person who is named before each message.\n\n")
     assert told.count("\n") == 1
     for part in (
         "pictures",
@@ -85,12 +85,14 @@ async def test_a_small_context_window_has_no_room(able: Harness) -> None:
     able.context_tokens = 4000
     await able.answer(received("hello"))
     assert [tool.name for tool in able.model.prompts[0].tools] == ["draw"]
-    assert able.model.prompts[0].messages[0].text == "You help Ada."
+    assert able.model.prompts[0].messages[0].text == "You help the person who is named before each message."
 
 
 async def test_a_comparison_has_no_tools(able: Harness) -> None:
     await able.answer(received("/compare tea and coffee"))
-    assert {prompt.messages[0].text for prompt in able.model.prompts} == {"You help Ada."}
+    assert {prompt.messages[0].text for prompt in able.model.prompts} == {
+        "You help the person who is named before each message."
+    }
     assert [prompt.tools for prompt in able.model.prompts] == [(), ()]
 
 

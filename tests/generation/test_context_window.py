@@ -195,7 +195,7 @@ async def test_a_summary_is_used_only_after_the_cut(harness: Harness) -> None:
 
 
 async def test_an_image_does_not_move_the_first_turn(harness: Harness) -> None:
-    harness.context_tokens = 800
+    harness.context_tokens = 1000
     harness.model.script = summing_up
     await long_talk(harness, 15)
     await harness.answer(received("/image a boat", event="boat"))
