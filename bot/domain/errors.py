@@ -11,10 +11,13 @@
       Malformed              the sender: 400 (413 when it is too large)
       LeaseLost              another worker answers: drop silently
 
-The text of a `Refused` is shown to people: whole sentences, and a next step.
+The text of a `Refused` is shown to people: whole sentences, and a next step. It is a message of `bot.domain.words`.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from bot.domain.words import Value, english, tr
 
 if TYPE_CHECKING:
     from bot.domain.events import PostedMessage
@@ -33,7 +36,20 @@ class TemplateError(ConfigError):
 
 
 class Refused(BotError):
-    """The request is refused, and waiting won't help; the text is the reply."""
+    """The request is refused, and waiting won't help; the text is the reply.
+
+    It is worded for the reader of the task that raises it; `message` is the English text with its placeholders.
+    """
+
+    def __init__(self, message: str, /, **values: Value) -> None:
+        super().__init__(tr(message, **values))
+        self.message = message
+        self.values: Mapping[str, Value] = values
+
+    @property
+    def english(self) -> str:
+        """The text in English, for models and logs."""
+        return english(self.message, **self.values)
 
 
 class RateLimited(Refused):
@@ -50,8 +66,15 @@ class TooLong(Refused):
     `limit_tokens` and `asked_tokens` are the limit and the size of the request that a deployment reported, if any.
     """
 
-    def __init__(self, text: str, limit_tokens: int | None = None, asked_tokens: int | None = None) -> None:
-        super().__init__(text)
+    def __init__(
+        self,
+        message: str,
+        /,
+        limit_tokens: int | None = None,
+        asked_tokens: int | None = None,
+        **values: Value,
+    ) -> None:
+        super().__init__(message, **values)
         self.limit_tokens = limit_tokens
         self.asked_tokens = asked_tokens
 
@@ -63,9 +86,14 @@ class ContentFiltered(Refused):
     """
 
     def __init__(
-        self, text: str, categories: tuple[str, ...] = (), notes: dict[str, str] | None = None
+        self,
+        message: str,
+        /,
+        categories: tuple[str, ...] = (),
+        notes: dict[str, str] | None = None,
+        **values: Value,
     ) -> None:
-        super().__init__(text)
+        super().__init__(message, **values)
         self.categories = categories
         self.notes = notes or {}
 

@@ -1,11 +1,14 @@
 """Events: what a person did, in the same form for all platforms."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import dataclass_transform
 
 import msgspec
 from msgspec.structs import replace
+
+from bot.domain.words import english, marked, tr
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -122,20 +125,36 @@ class UnreadPart(Frozen):
     """A part of a message that could not be read. “`name`” followed by `reason` is a sentence for the person.
 
     A name with an article, such as "the linked message", describes the part: it has no quotation marks.
-    A reason that begins with a capital letter is a sentence of its own.
+    A reason that begins with a capital letter is a sentence of its own. Both are messages of `bot.domain.words`, in
+    English, whose placeholders are filled with `values`.
     """
 
     name: str
     reason: str
+    values: tuple[tuple[str, str | int | float], ...] = ()
 
     @property
     def sentence(self) -> str:
-        """What the person and the model are told."""
-        described = _DESCRIPTION.match(self.name)
-        name = self.name[0].upper() + self.name[1:] if described else f"“{self.name}”"
+        """What the model is told, in English."""
+        return self._sentence(english)
+
+    @property
+    def worded(self) -> str:
+        """The sentence in the reader's language."""
+        return self._sentence(tr)
+
+    def _sentence(self, write: Callable[..., str]) -> str:
+        values = dict(self.values)
+        name, reason = write(self.name, **values), write(self.reason, **values)
+        if _DESCRIPTION.match(self.name):
+            name = name[:1].upper() + name[1:]
+        else:
+            name = write(marked("“{name}”"), name=self.name)
         if self.reason[:1].islower():
-            return f"{name} {self.reason}"
-        return self.reason if self.name in self.reason else f"{name}: {self.reason}"
+            return write(marked("{name} {reason}"), name=name, reason=reason)
+        if self.name in english(self.reason, **values):
+            return reason
+        return write(marked("{name}: {reason}"), name=name, reason=reason)
 
 
 class BaseEvent(Frozen):

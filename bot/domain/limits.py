@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast, get_args
 
+from bot.domain import formats
 from bot.domain.errors import BudgetSpent, ConfigError, RateLimited, Refused
+from bot.domain.formats import Rounding
 from bot.domain.turns import CheckResult, Deployment
+from bot.domain.words import marked, tr, trn
 
 Scope = Literal["person", "channel", "tenant"]
 Measure = Literal["requests", "tokens", "dollars"]
@@ -45,13 +48,23 @@ class Limit:
         amount = self.in_words(self.most) + (f" {noun}" if self.measure == "requests" else "")
         return f"{amount} a {self.period}"
 
-    def in_words(self, amount: int) -> str:
-        """An amount with its unit."""
-        return self.bare(amount) + (" tokens" if self.measure == "tokens" else "")
+    @property
+    def worded(self) -> str:
+        """The limit with its period, in the reader's language."""
+        amount = self.in_words(self.most)
+        if self.measure == "requests":
+            amount = trn("{count} question", "{count} questions", self.most)
+        return tr(_PER[self.period], amount=amount)
 
-    def bare(self, amount: int) -> str:
+    def in_words(self, amount: int, rounding: Rounding = "nearest") -> str:
+        """An amount with its unit, as the reader writes it."""
+        if self.measure == "tokens":
+            return trn("{count} token", "{count} tokens", amount)
+        return self.bare(amount, rounding)
+
+    def bare(self, amount: int, rounding: Rounding = "nearest") -> str:
         """An amount without the word "tokens"."""
-        return money(amount) if self.measure == "dollars" else f"{amount:,}"
+        return formats.money(amount, rounding) if self.measure == "dollars" else formats.number(amount)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,17 +210,45 @@ def _limit(scope: Scope, piece: str) -> Limit:
 
 # ------------------------------------------------------------------ messages
 
-_WHOSE: Mapping[Scope, str] = {"person": "Your", "channel": "This channel's", "tenant": "Your organisation's"}
-_WHERE: Mapping[Scope, str] = {"person": "", "channel": " in this channel", "tenant": " in your organisation"}
-_WHEN: Mapping[Period, str] = {"minute": "a minute", "day": "today", "month": "this month"}
-
-
-def money(microdollars: int) -> str:
-    """An amount in dollars, with four decimals for small amounts."""
-    dollars = microdollars / 1_000_000
-    if 0 < microdollars < 100:
-        return "< $0.0001"
-    return f"${dollars:,.2f}" if microdollars % 10_000 == 0 or dollars >= 1 else f"${dollars:.4f}"
+_PER: Mapping[Period, str] = {
+    "minute": marked("{amount} per minute"),
+    "day": marked("{amount} per day"),
+    "month": marked("{amount} per month"),
+}
+_TOO_MUCH = {
+    "person": marked(
+        "This may take up to {asked}, but the limit is {limit}. Please ask for less: a shorter text, or fewer images."
+    ),
+    "channel": marked(
+        "This may take up to {asked}, but the limit in this channel is {limit}. Please ask for less: a shorter text, "
+        "or fewer images."
+    ),
+    "tenant": marked(
+        "This may take up to {asked}, but the limit in your organisation is {limit}. Please ask for less: a shorter "
+        "text, or fewer images."
+    ),
+}
+_TOO_FAST = {
+    "person": marked("The limit is {limit}. Please try again {when}."),
+    "channel": marked("The limit in this channel is {limit}. Please try again {when}."),
+    "tenant": marked("The limit in your organisation is {limit}. Please try again {when}."),
+}
+_QUESTIONS = {
+    ("person", "day"): marked("Your questions for today ({limit})"),
+    ("person", "month"): marked("Your questions for this month ({limit})"),
+    ("channel", "day"): marked("This channel's questions for today ({limit})"),
+    ("channel", "month"): marked("This channel's questions for this month ({limit})"),
+    ("tenant", "day"): marked("Your organisation's questions for today ({limit})"),
+    ("tenant", "month"): marked("Your organisation's questions for this month ({limit})"),
+}
+_BUDGETS = {
+    ("person", "day"): marked("Your budget for today ({limit})"),
+    ("person", "month"): marked("Your budget for this month ({limit})"),
+    ("channel", "day"): marked("This channel's budget for today ({limit})"),
+    ("channel", "month"): marked("This channel's budget for this month ({limit})"),
+    ("tenant", "day"): marked("Your organisation's budget for today ({limit})"),
+    ("tenant", "month"): marked("Your organisation's budget for this month ({limit})"),
+}
 
 
 def ends(period: Period, at: datetime) -> datetime:
@@ -219,19 +260,14 @@ def ends(period: Period, at: datetime) -> datetime:
 
 
 def resets_at(limit: Limit, at: datetime, minute_s: int = 60) -> str:
-    """When a limit resets: `in 3 h 20 min, at 00:00 UTC`; `minute_s` is the rest of a minute, in seconds."""
+    """When a limit resets: `in 3 hr 20 min, at 00:00 UTC`; `minute_s` is the rest of a minute, in seconds."""
     if limit.period == "minute":
-        return f"in {_count(max(minute_s, 1), 'second')}"
+        return tr("in {left}", left=formats.duration(max(minute_s, 1)))
     end = ends(limit.period, at)
-    minutes = max(1, -int((at - end).total_seconds() // 60))
-    if minutes >= 2 * 24 * 60:
-        left = f"{minutes // (24 * 60)} days"
-    elif minutes >= 60:
-        left = f"{minutes // 60} h {minutes % 60} min"
-    else:
-        left = f"{minutes} min"
-    day = "" if limit.period == "day" else f"on {end.day} {end:%B} "
-    return f"in {left}, {day}at 00:00 UTC"
+    left = formats.duration(max(60, -int((at - end).total_seconds() // 60) * 60))
+    if limit.period == "day":
+        return tr("in {left}, at {time}", left=left, time=formats.clock(end))
+    return tr("in {left}, on {day} at {time}", left=left, day=formats.day(end), time=formats.clock(end))
 
 
 def refusal(limit: Limit, *, left: int, asked: int, at: datetime, minute_s: int = 60) -> Refused:
@@ -239,35 +275,36 @@ def refusal(limit: Limit, *, left: int, asked: int, at: datetime, minute_s: int 
 
     `left` is neither used nor reserved by running answers; `asked` is the most that this question may take.
     """
-    whose, where = _WHOSE[limit.scope], _WHERE[limit.scope]
     when = resets_at(limit, at, minute_s)
     if limit.most and asked > limit.most:
-        return BudgetSpent(
-            f"This may take up to {limit.in_words(asked)}, but the limit{where} is "
-            f"{limit.in_words(limit.most)} per {limit.period}. Please ask for less: a shorter text, or fewer images."
-        )
+        return BudgetSpent(_TOO_MUCH[limit.scope], asked=limit.in_words(asked, "up"), limit=limit.worded)
     if limit.period == "minute":
-        most = limit.in_words(limit.most) if limit.measure == "tokens" else _count(limit.most, "question")
-        return RateLimited(f"The limit{where} is {most} per minute. Please try again {when}.")
-    noun = "questions" if limit.measure == "requests" else "budget"
-    name = f"{whose} {noun} for {_WHEN[limit.period]} ({limit.in_words(limit.most)})"
+        return RateLimited(_TOO_FAST[limit.scope], limit=limit.worded, when=when)
+    if left <= 0 and limit.measure == "requests":
+        message = marked("{name} are used up. They reset {when}. `usage` shows your usage.")
+        return BudgetSpent(message, name=_name(limit), when=when)
     if left <= 0:
-        used = "are used up. They reset" if noun == "questions" else "is used up. It resets"
-        return BudgetSpent(f"{name} {used} {when}. `/usage` shows your usage.")
+        message = marked("{name} is used up. It resets {when}. `usage` shows your usage.")
+        return BudgetSpent(message, name=_name(limit), when=when)
     return BudgetSpent(
-        f"{name} has {limit.in_words(left)} left, but this may take up to {limit.in_words(asked)}. "
-        f"It resets {when}; a shorter question may still fit."
+        "{name} has {left} left, but this may take up to {asked}. It resets {when}; a shorter question may still fit.",
+        name=_name(limit),
+        left=limit.in_words(left, "down"),
+        asked=limit.in_words(asked, "up"),
+        when=when,
     )
 
 
 def warning(limit: Limit, used: int, at: datetime) -> str:
     """The note below an answer when most of a budget is used."""
-    noun = "questions" if limit.measure == "requests" else "budget"
-    return (
-        f"{_WHOSE[limit.scope]} {noun} for {_WHEN[limit.period]}: up to {limit.bare(used)} of "
-        f"{limit.in_words(limit.most)} used, including this answer. Resets {resets_at(limit, at)}."
+    return tr(
+        "{name}: up to {used} used, including this answer. Resets {when}.",
+        name=_name(limit),
+        used=limit.in_words(used, "up"),
+        when=resets_at(limit, at),
     )
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _name(limit: Limit) -> str:
+    names = _QUESTIONS if limit.measure == "requests" else _BUDGETS
+    return tr(names[limit.scope, limit.period], limit=limit.in_words(limit.most))

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused
 from bot.domain.events import Attachment, Frozen, UnreadPart, User
 from bot.domain.prompts import Image, Omission
+from bot.domain.words import marked, tr
 from bot.files.contents import PICTURE_BYTES
 from bot.files.excerpts import Similar, excerpt
 from bot.files.frames import ExtractedText
@@ -165,16 +166,15 @@ class AttachmentReader:
                 reading.text_left = min(reading.text_left, text_bytes // 3)
             try:
                 if number >= MOST:
-                    raise NotAllowed(f"was not read: the limit is {MOST} files per message.")
+                    raise NotAllowed("was not read: the limit is {limit} files per message.", limit=MOST)
                 reading.add(attachment, await self._one(attachment, fetch))
             except Refused as refusal:
-                reading.refuse(attachment, str(refusal))
+                reading.refuse(attachment, refusal)
             except PlatformUnavailable as error:
                 log.warning("A file could not be fetched: %s", error)
                 reading.unavailable = error
-                reading.refuse(
-                    attachment, "could not be downloaded at the moment. Send it again in a minute."
-                )
+                later = NotAllowed("could not be downloaded at the moment. Send it again in a minute.")
+                reading.refuse(attachment, later)
         return reading
 
     async def _one(self, attachment: Attachment, fetch: Fetch) -> Image | ExtractedText:
@@ -249,9 +249,10 @@ class _FilesReading:
         self._notes.append(f"Only {amount} of “{name}” were read: {how}.")
         return Document(name=name, text=text, note=f"only {amount}: {how}")
 
-    def refuse(self, attachment: Attachment, reason: str) -> None:
+    def refuse(self, attachment: Attachment, why: Refused) -> None:
         """Record that a file was not read."""
-        self._unread.append(UnreadPart(name=attachment.name or "The file", reason=reason))
+        name, values = attachment.name or marked("The file"), tuple(why.values.items())
+        self._unread.append(UnreadPart(name=name, reason=why.message, values=values))
 
     async def result(self, similar: Similar | None) -> ExtractedFiles:
         """What was read, and what was not."""

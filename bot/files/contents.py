@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from bot.domain.errors import NotAllowed
+from bot.domain.words import marked
 from bot.files import documents
 from bot.files.frames import ScaledImage
 from bot.files.image_metadata import is_heif, only_pixels
@@ -29,8 +30,8 @@ _PROFILE_BYTES = 64 * 1024
 """Larger colour profiles are not applied; those of cameras and phones have less than 4 KB."""
 _EASY_S = 1.0
 """CPU time. An image that takes longer to decode is encoded again, so that later readers don't pay for it."""
-_DAMAGED = "is a damaged or incomplete image. Save it again, or send it as PNG or JPEG."
-_HEIF = (
+_DAMAGED = marked("is a damaged or incomplete image. Save it again, or send it as PNG or JPEG.")
+_HEIF = marked(
     "is a HEIC photo, a format that can't be read here. Send it as JPEG: export or share a JPEG copy, or take a "
     "screenshot of it. (On an iPhone, “Most Compatible” under Settings > Camera > Formats takes JPEG photos.)"
 )
@@ -70,7 +71,9 @@ def _picture(data: bytes) -> ScaledImage | None:
     if not (width and height):
         raise NotAllowed("is an image of no size. Save it again, or send it as PNG or JPEG.")
     if width * height > _PIXELS:
-        raise NotAllowed(f"is too large at {width} x {height} pixels. Send a smaller image.")
+        raise NotAllowed(
+            "is too large at {width} x {height} pixels. Send a smaller image.", width=width, height=height
+        )
     fits = max(width, height) <= SIDE and len(data) <= PICTURE_BYTES
     try:
         opened.draft("RGB", (SIDE, SIDE))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, cast
 
 from bot.domain.errors import NotAllowed
+from bot.domain.words import marked
 
 Kind = Literal["pdf", "word", "slides", "sheet", "html", "text"]
 
@@ -19,7 +20,9 @@ _OFFICE: Mapping[str, Kind] = {
     "xl/workbook.xml": "sheet",
 }
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_UNKNOWN = "has an unsupported format. Send a PDF, an Office file, a web page, plain text or an image."
+_UNKNOWN = marked(
+    "has an unsupported format. Send a PDF, an Office file, a web page, plain text or an image."
+)
 _HTML = (b"<!doctype html", b"<html")
 
 

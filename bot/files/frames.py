@@ -20,7 +20,7 @@ PICTURE = b"p"
 UNCHANGED = b"u"
 """From the reader: `MEASURED`, then the MIME type. The image needs no conversion."""
 REFUSED = b"r"
-"""From the reader: `MEASURED`, then a message for the person."""
+"""From the reader: `MEASURED`, then a message for the person and the values of its placeholders, as JSON."""
 BROKEN = b"b"
 """From the reader: `MEASURED`, then the name of the exception that was raised."""
 MEASURED = struct.Struct("!QQ")

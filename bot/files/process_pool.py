@@ -14,8 +14,11 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from typing import IO, TypeVar
 
+import msgspec
+
 import bot
 from bot.domain.errors import NotAllowed
+from bot.domain.words import marked
 from bot.files import frames
 from bot.files.frames import ExtractedText, ScaledImage
 
@@ -38,11 +41,9 @@ _MIMES = ("image/png", "image/jpeg", "image/webp")
 _LEAVE_S = 2.0
 _START = "import sys; sys.path.append(sys.argv[1]); from bot.files.reader import main; main()"
 
-_NEXT_STEP = "Try a smaller file or another format."
-_TOO_SLOW = "could not be read within {:.0f} seconds. " + _NEXT_STEP
-_TOO_LARGE = "could not be read: it needs too much memory. " + _NEXT_STEP
-_DAMAGED = "could not be read: it seems to be damaged. Save it again, or send another format."
-_NO_PROCESS = "could not be read at the moment. Try again in a minute."
+_TOO_SLOW = marked("could not be read within {seconds} seconds. Try a smaller file or another format.")
+_TOO_LARGE = marked("could not be read: it needs too much memory. Try a smaller file or another format.")
+_DAMAGED = marked("could not be read: it seems to be damaged. Save it again, or send another format.")
 
 
 class _InvalidAnswer(Exception):
@@ -164,9 +165,9 @@ class ProcessPool:
                 raise
             except TimeoutError:
                 log.warning("A file could not be read within %.0f s; the process was killed", self._seconds)
-                raise NotAllowed(_TOO_SLOW.format(self._seconds)) from None
+                raise NotAllowed(_TOO_SLOW, seconds=round(self._seconds)) from None
             except (OSError, EOFError, _InvalidAnswer) as error:
-                raise NotAllowed(await self._why(reader, error)) from None
+                raise NotAllowed(await self._why(reader, error), seconds=round(self._seconds)) from None
             finally:
                 self._busy.discard(reader)
                 self._put_back(reader, kept)
@@ -198,7 +199,7 @@ class ProcessPool:
                 raise
             except OSError as error:
                 log.error("A process for reading files could not be started: %s", error)
-                raise NotAllowed(_NO_PROCESS) from None
+                raise NotAllowed("could not be read at the moment. Try again in a minute.") from None
 
     def _start(self) -> _Reader:
         """Blocks; raises OSError."""
@@ -260,7 +261,7 @@ class ProcessPool:
         code = reader.process.returncode
         log.warning("A process ended while reading a file (exit code %s)", code)
         if code in (-signal.SIGXCPU, -signal.SIGALRM):
-            return _TOO_SLOW.format(self._seconds)
+            return _TOO_SLOW
         return _TOO_LARGE if code == -signal.SIGKILL else _DAMAGED
 
 
@@ -275,14 +276,15 @@ def _parse_answer(kind: bytes, payload: bytes, characters: int, data: bytes) -> 
         if kind == frames.TEXT:
             return ExtractedText(payload.decode(), characters)
         if kind == frames.REFUSED:
-            raise NotAllowed(payload.decode())
+            message, values = msgspec.json.decode(payload, type=tuple[str, dict[str, str | int | float]])
+            raise NotAllowed(message, **values)
         if kind == frames.BROKEN:
             name = payload.decode()
             log.warning("A file could not be read (%s)", name)
             raise NotAllowed(_TOO_LARGE if name == "MemoryError" else _DAMAGED)
         length = len(payload) if kind == frames.UNCHANGED else 1 + payload[0]
         mime = payload[0 if kind == frames.UNCHANGED else 1 : length].decode()
-    except (UnicodeDecodeError, IndexError):
+    except (UnicodeDecodeError, IndexError, msgspec.DecodeError):
         raise _InvalidAnswer from None
     if kind not in (frames.UNCHANGED, frames.PICTURE) or mime not in _MIMES:
         raise _InvalidAnswer

@@ -1,5 +1,6 @@
 """The main program of a reader process: reads files from standard input within its own limits."""
 
+import json
 import os
 import signal
 import sys
@@ -99,7 +100,8 @@ def answer_to(data: bytes, mime: str, text_bytes: int, time_s: float) -> bytes:
             frames.TEXT, _measured(len(found)), cut(found, text_bytes).encode("utf-8", "replace")
         )
     except NotAllowed as refusal:
-        return frames.frame(frames.REFUSED, _measured(), str(refusal).encode())
+        why = json.dumps((refusal.message, dict(refusal.values))).encode()
+        return frames.frame(frames.REFUSED, _measured(), why)
     except Exception as error:  # each library has its own errors for damaged files
         name = "MemoryError" if _is_out_of_memory(error) else type(error).__name__
     return frames.frame(frames.BROKEN, _measured(), name.encode())

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from bot.domain.errors import BotError, ModelUnavailable, Refused
 from bot.domain.prompts import Message, Prompt, say
 from bot.domain.turns import Reply
+from bot.domain.words import tr
 from bot.generation.completion import Show, counted, stopped, until_stopped
 from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.llm.protocol import Model
@@ -67,7 +68,7 @@ class Comparison:
         except BotError as error:
             self._failed += 1
             log.warning("Comparison: deployment %s failed: %s", name, error)
-            unavailable = "This deployment is unavailable at the moment."
+            unavailable = tr("This deployment is unavailable at the moment.")
             why = str(error) if isinstance(error, Refused) else unavailable
             self._texts[name] = f"{self._texts[name]}\n\n_{why}_".strip()
 

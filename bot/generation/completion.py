@@ -14,6 +14,7 @@ from bot.domain.errors import ContentFiltered, ModelUnavailable, Refused
 from bot.domain.events import now
 from bot.domain.prompts import Message, Prompt, ToolCall, say
 from bot.domain.turns import MAX_TOOL_CALLS, Delta, Outcome, Reply, Usage
+from bot.domain.words import marked, tr
 from bot.generation import context_window
 from bot.generation.reservations import Reservations
 from bot.generation.tool_calls import ToolCalls
@@ -28,17 +29,18 @@ Show = Callable[[str], Awaitable[bool]]
 ROUNDS = 5
 """Model calls in one turn; the last one is made without tools."""
 
-STOPPED = "_Stopped at your request._"
+STOPPED = marked("_Stopped at your request._")
 _SUPERSEDED = {
-    "said": "_Stopped: you sent a new message._",
-    "edited": "_Stopped: you edited your question._",
-    "deleted": "_Stopped: you deleted your question._",
-    "forgotten": "_Stopped: you deleted your data._",
+    "said": marked("_Stopped: you sent a new message._"),
+    "edited": marked("_Stopped: you edited your question._"),
+    "deleted": marked("_Stopped: you deleted your question._"),
+    "forgotten": marked("_Stopped: you deleted your data._"),
 }
-_CUT = "_The answer reached its length limit. Reply “continue” for the rest._"
-_TOO_LONG = "_The answer reached the limit of {:,} characters. Reply “continue” for the rest._"
-_EMPTY = "The model returned no text. Ask again, perhaps in other words."
-_BROKEN = "_The answer is incomplete: the connection to the model was lost. Reply “continue” for the rest._"
+_CUT = marked("_The answer reached its length limit. Reply “continue” for the rest._")
+_TOO_LONG = marked("_The answer reached the limit of {limit} characters. Reply “continue” for the rest._")
+_BROKEN = marked(
+    "_The answer is incomplete: the connection to the model was lost. Reply “continue” for the rest._"
+)
 
 
 async def until_stopped(work: Awaitable[tuple[Message, ...]], stop: Stop) -> tuple[Message, ...] | None:
@@ -60,7 +62,7 @@ async def until_stopped(work: Awaitable[tuple[Message, ...]], stop: Stop) -> tup
 
 def stopped(stop: Stop) -> str:
     """The note under a stopped answer."""
-    return _SUPERSEDED.get(stop.why, STOPPED)
+    return tr(_SUPERSEDED.get(stop.why, STOPPED))
 
 
 async def counted(deltas: AsyncIterator[Delta], prompt: Prompt, usage: list[Usage]) -> AsyncGenerator[Delta]:
@@ -101,15 +103,15 @@ class Chat:
             if not builder.text:
                 raise
             log.warning("The stream of an answer broke after %d characters: %s", len(builder.text), error)
-            self._end(prompt, (), note=_BROKEN, outcome="failed", reason=str(error))
+            self._end(prompt, (), note=tr(_BROKEN), outcome="failed", reason=str(error))
             return
         self.tools.note()
         if messages is None:
             self._end(prompt, (), note=stopped(stop), keep_question=stop.why in _SUPERSEDED)
         else:
-            too_long = _TOO_LONG.format(builder.allowance.characters)
-            notes = {"length": _CUT, "stopped": STOPPED, "too_long": too_long}
-            note = notes.get(builder.finish or "", "")
+            notes = {"length": _CUT, "stopped": STOPPED, "too_long": _TOO_LONG}
+            message = notes.get(builder.finish or "", "")
+            note = tr(message, limit=builder.allowance.characters) if message else ""
             self._end(prompt, messages, note=note)
 
     async def _rounds(self, prompt: Prompt) -> tuple[Message, ...]:
@@ -183,7 +185,7 @@ class Chat:
                 builder.finish = delta.finish or builder.finish
                 builder.filter |= delta.filter
         if builder.finish == "content_filter":
-            raise ContentFiltered("The content filter stopped this answer. Rephrase your question.")
+            raise ContentFiltered("The content filter stopped this answer. Please rephrase your message.")
         return calls, dropped
 
     def _end(
@@ -200,7 +202,7 @@ class Chat:
         builder = self.builder
         text, shown_by_tools = builder.text.strip(), builder.outcome.texts
         if not (text or note or builder.drawn or shown_by_tools):
-            raise Refused(_EMPTY)
+            raise Refused("The model returned no text. Ask again, perhaps in other words.")
         answer = (say("assistant", text),) if text else ()
         messages: tuple[Message, ...] = ()
         if answer or tool_messages or keep_question:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from bot.domain.errors import BudgetSpent, RateLimited
 from bot.domain.prompts import Message, ToolCall, ToolResult
 from bot.domain.turns import Usage
+from bot.domain.words import trn
 from bot.generation.reservations import Reservations
 from bot.generation.turn_builder import ToolCallAllowance, TurnBuilder
 from bot.tools.registry import Tool, run_all
@@ -67,9 +68,15 @@ class ToolCalls:
         builder, allowance = self._builder, self._builder.allowance
         if self._not_run:
             builder.notes.append(
-                f"This answer may be incomplete: {self._not_run} tool calls were not run. The limits are "
-                f"{allowance.per_round} at a time and {allowance.per_answer} per answer. Ask for the rest "
-                "in a new message."
+                trn(
+                    "This answer may be incomplete: {count} tool call was not run. The limits are {round} at a time "
+                    "and {answer} per answer. Ask for the rest in a new message.",
+                    "This answer may be incomplete: {count} tool calls were not run. The limits are {round} at a time "
+                    "and {answer} per answer. Ask for the rest in a new message.",
+                    self._not_run,
+                    round=allowance.per_round,
+                    answer=allowance.per_answer,
+                )
             )
         if allowance.refusal:
             builder.notes.append(allowance.refusal)

@@ -10,6 +10,7 @@ from bot.domain.errors import Refused
 from bot.domain.events import MessageReceived, UnreadPart, now
 from bot.domain.prompts import Image, Message, Part, Prompt
 from bot.domain.turns import Outcome, Reply, Turn, Usage
+from bot.domain.words import marked, tr
 
 
 class Stop:
@@ -82,7 +83,9 @@ class ToolOutcome:
     confirm_label: str = "Delete"
 
 
-_TRUNCATED = "This conversation was too long for the available model, so it read less of it than usual."
+_TRUNCATED = marked(
+    "This conversation was too long for the available model, so it read less of it than usual."
+)
 
 
 @dataclass(slots=True)
@@ -170,7 +173,7 @@ class TurnBuilder:
         """
         since, ahead = self._begins()
         self.sent.clear()
-        self.notes.append(_TRUNCATED)
+        self.notes.append(tr(_TRUNCATED))
         return replace(smaller, since=since, ahead=ahead)
 
     def addressed(self, reason: str, *, private: bool) -> None:
@@ -203,7 +206,7 @@ class TurnBuilder:
         """The notes under an answer: how it ended, what was not read, the notes of the turn, and whether history was
         truncated.
         """
-        unread = [part.sentence for part in self.unread]
+        unread = [part.worded for part in self.unread]
         lines = [note, *(f"_{text}_" for text in (*unread, *self.notes)), self._truncation()]
         return "\n\n".join(line for line in lines if line)
 
@@ -211,4 +214,4 @@ class TurnBuilder:
         """A note for the turn in which the history is truncated."""
         if self._begins()[0] == self.before:
             return ""
-        return "_This conversation is long. From now on, the model gets a summary of its oldest part._"
+        return tr("_This conversation is long. From now on, the model gets a summary of its oldest part._")

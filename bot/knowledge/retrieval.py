@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bot.domain.errors import NotAllowed, TemplateError, Unavailable
 from bot.domain.prompts import Embed, Template
+from bot.domain.words import marked, tr
 from bot.llm.similarity import similarities
 
 log = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ PASSAGE_CHARS = 1200
 """A longer passage is split between paragraphs; about 300 tokens."""
 MOST_PASSAGES = 2000
 _NEAREST = 4
-_NOTE = "The organisation's documents could not be searched, so this answer does without them."
+_NOTE = marked("The organisation's documents could not be searched, so this answer does without them.")
 
 
 def load(folder: Path) -> Mapping[str, tuple[str, ...]]:
@@ -73,8 +74,8 @@ async def retrieve(
         near = await similarities(question, passages, embed)
     except (Unavailable, NotAllowed) as error:
         log.warning("Template %s is used without passages: %s", template.name, error)
-        if isinstance(error, Unavailable) and _NOTE not in notes:
-            notes.append(_NOTE)
+        if isinstance(error, Unavailable) and tr(_NOTE) not in notes:
+            notes.append(tr(_NOTE))
         return ()
     order = sorted(range(len(passages)), key=lambda n: -near[n])
     return tuple(passages[n] for n in order[:_NEAREST])

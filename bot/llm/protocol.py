@@ -6,6 +6,7 @@ from typing import Protocol
 from bot.domain.errors import BotError, ConfigError, ModelUnavailable, NotAllowed, Refused
 from bot.domain.prompts import Image, Prompt
 from bot.domain.turns import Delta, Usage
+from bot.domain.words import Value
 from bot.llm.failures.waits import LONGEST_REST_S
 
 OnPartialImage = Callable[[Image], Awaitable[None]]
@@ -55,8 +56,8 @@ class EmptyAnswer(Refused):
     `usage` is what the call cost; `exhausted`: its reasoning took all of the output.
     """
 
-    def __init__(self, text: str, usage: Usage, *, exhausted: bool = False) -> None:
-        super().__init__(text)
+    def __init__(self, message: str, /, usage: Usage, *, exhausted: bool = False, **values: Value) -> None:
+        super().__init__(message, **values)
         self.usage = usage
         self.exhausted = exhausted
 

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 from bot.domain.errors import NotAllowed, Unavailable
 from bot.domain.prompts import Embed, Example, Template
+from bot.domain.words import marked, tr
 from bot.llm import similarity
 
 log = logging.getLogger(__name__)
 
 
-_NOTE = "The examples closest to your question could not be found, so this answer follows others."
+_NOTE = marked("The examples closest to your question could not be found, so this answer follows others.")
 
 
 class ChosenExample(NamedTuple):
@@ -56,8 +57,8 @@ async def choose_why(
         ranked = await rank(pool, question, embed)
     except (Unavailable, NotAllowed) as error:
         _log_once(template.name, error)
-        if isinstance(error, Unavailable) and _NOTE not in notes:
-            notes.append(_NOTE)
+        if isinstance(error, Unavailable) and tr(_NOTE) not in notes:
+            notes.append(tr(_NOTE))
         why = "first in the pool (no embeddings)"
         return own + [ChosenExample(example, why) for example in pool[:count]]
     return own + [

@@ -13,6 +13,7 @@ from bot.domain.adapter import Adapter
 from bot.domain.errors import PlatformUnavailable
 from bot.domain.events import PostedMessage
 from bot.domain.turns import Reply, Turn
+from bot.domain.words import tr
 from bot.generation.turn_builder import TurnBuilder
 from bot.storage.queue.inbox import Claim, CommitRequest
 from bot.storage.usage.charges import Charges
@@ -138,7 +139,7 @@ class Delivery:
         assert turn is not None and turn.undelivered is not None  # noqa: S101, PT018 - it was stored as such
         if text:
             try:
-                await job.show_result(self._find, turn.received.address, Reply(text=text))
+                await job.show_result(self._find, turn.received.address, Reply(text=tr(text)))
             except PlatformUnavailable as error:
                 log.error("The person could not be told that their answer is not shown: %s", error)
         kept = None if turn.undelivered.dead_letter else turn.undelivered

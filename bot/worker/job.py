@@ -13,6 +13,7 @@ from bot.domain.adapter import Adapter, Lease
 from bot.domain.errors import LeaseLost, PlatformUnavailable, StateUnavailable
 from bot.domain.events import Address, MessageEdited, MessageReceived, MessageWithdrawn, PostedMessage
 from bot.domain.turns import Reply
+from bot.domain.words import marked, tr
 from bot.generation.turn_builder import Stop
 from bot.storage.live.live_view import TEXT_SHOWN, RunningAnswer
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
@@ -20,7 +21,7 @@ from bot.worker.outcomes import without_streamed
 
 log = logging.getLogger(__name__)
 
-FORGOTTEN = "_Not answered: the person who asked has deleted all their data._"
+FORGOTTEN = marked("_Not answered: the person who asked has deleted all their data._")
 DELIVERY_S = 12 * 3600.0
 """How long a reply is delivered again while its platform is unavailable, or asks to wait. Twice as long fits into
 the life of a lease, and of the record of handled events (`bot.storage.redis.keys`)."""
@@ -168,7 +169,7 @@ class Job:
     async def withdraw(self, find: Callable[[str], Adapter], event: MessageWithdrawn) -> None:
         """End a message whose author has since deleted all their data."""
         if event.asked or self.post is not None:
-            await self.show_result(find, event.address, Reply(text=FORGOTTEN))
+            await self.show_result(find, event.address, Reply(text=tr(FORGOTTEN)))
         await self.commit(CommitRequest())
 
     async def retry_while_leased(self, act: Callable[[], Awaitable[None]]) -> None:

@@ -1,11 +1,11 @@
 """What is committed for each outcome: an answer, a rating, a deletion, a superseded or failed question."""
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from bot.domain import formats
 from bot.domain.adapter import STREAMED
 from bot.domain.events import (
     FeedbackGiven,
@@ -17,6 +17,7 @@ from bot.domain.events import (
 )
 from bot.domain.prompts import say
 from bot.domain.turns import Outcome, Rating, Reply, Turn, Undelivered
+from bot.domain.words import in_every_language, marked, tr
 from bot.files.fenced_data import quoted
 from bot.generation.completion import stopped
 from bot.generation.turn_builder import Stop, TurnBuilder
@@ -26,22 +27,22 @@ from bot.storage.usage.charges import charge
 
 log = logging.getLogger(__name__)
 
-FAILED_TEXT = (
+FAILED_TEXT = marked(
     "Sorry, I couldn't answer this after several attempts. Your administrator can see the reason under Dead "
     "letters. Try to rephrase your question."
 )
-UNDELIVERED_TEXT = (
+UNDELIVERED_TEXT = marked(
     "Sorry, I have an answer, but it can't be shown here. Your administrator can see the reason under Dead "
     "letters, and deliver it again."
 )
-UNAVAILABLE_TEXT = (
+UNAVAILABLE_TEXT = marked(
     "Sorry, I can't answer this at the moment: a service that I need isn't working. Your administrator can "
     "see the reason in the log. Try again later."
 )
-SUPERSEDED_TEXT = "_Not answered separately: you sent another message._"
+SUPERSEDED_TEXT = marked("_Not answered separately: you sent another message._")
 
-_UNEDITED = "\n\n_This is the answer to your question before you edited it. "
-_SAME = re.compile(r"\n\n_[\w ]{1,20} at [\d:]+ UTC: the answer is the same\._\Z")
+_UNEDITED = marked("This is the answer to your question before you edited it.")
+_SAME = marked("_Regenerated at {time}: the answer is the same._")
 
 
 def shown(turn: Turn, post: PostedMessage, attempts: int) -> Turn:
@@ -130,7 +131,7 @@ def superseded(received: MessageReceived) -> Turn:
     )
     text = "\n".join(piece for piece in pieces if piece)
     reason = "the same person sent another message"
-    return _unanswered(received, Reply(text=SUPERSEDED_TEXT), "refused", reason, text)
+    return _unanswered(received, Reply(text=tr(SUPERSEDED_TEXT)), "refused", reason, text)
 
 
 def failure(claim: Claim, text: str, reason: str) -> CommitRequest:
@@ -140,14 +141,16 @@ def failure(claim: Claim, text: str, reason: str) -> CommitRequest:
     """
     event = claim.event
     if isinstance(event, MessageReceived):
-        turn = failed(event, Reply(text=text, failed=True), reason)
+        turn = failed(event, Reply(text=tr(text), failed=True), reason)
         return CommitRequest(turn=turn, dead_letter_reason=reason)
     place = place_of(claim.turns, event.target) if isinstance(event, MessageEdited) else None
     if place is None:
         return CommitRequest(dead_letter_reason=reason)
     before = claim.turns[place]
-    answer = before.reply.text.partition(_UNEDITED)[0]
-    reply = replace(before.reply, text=f"{answer}{_UNEDITED}{text}_")
+    answer = before.reply.text
+    for note in in_every_language(_UNEDITED):
+        answer = answer.partition(f"\n\n_{note}")[0]
+    reply = replace(before.reply, text=f"{answer}\n\n_{tr(_UNEDITED)} {tr(text)}_")
     return CommitRequest(turn=replace(before, reply=reply), place=place, dead_letter_reason=reason)
 
 
@@ -167,10 +170,20 @@ def _unanswered(
 def retried(turn: Turn, before: Turn) -> Turn:
     """A turn that replaces another. If the answer is the same, a note says that it was regenerated."""
     text = turn.reply.text
-    if turn.outcome != "answered" or turn.reply.images or _SAME.sub("", before.reply.text) != text:
+    if turn.outcome != "answered" or turn.reply.images or _without_note(before.reply.text) != text:
         return turn
-    words = f"{text}\n\n_Regenerated at {turn.ended_at:%H:%M:%S} UTC: the answer is the same._"
+    words = f"{text}\n\n{tr(_SAME, time=formats.clock(turn.ended_at, seconds=True))}"
     return replace(turn, reply=replace(turn.reply, text=words))
+
+
+def _without_note(text: str) -> str:
+    """An answer without the note that it was regenerated, in whatever language."""
+    answer, _, last = text.rpartition("\n\n")
+    noted = any(
+        last.startswith(begin) and last.endswith(end)
+        for begin, _, end in (note.partition("{time}") for note in in_every_language(_SAME))
+    )
+    return answer if noted else text
 
 
 def place_of(turns: Sequence[Turn], event: str) -> int | None:

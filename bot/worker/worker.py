@@ -16,7 +16,7 @@ from bot.conversation.answer_context import AnswerContext
 from bot.conversation.commands.answers import AgainCommand
 from bot.conversation.engine import Engine
 from bot.conversation.personal_data import find
-from bot.domain import telemetry
+from bot.domain import formats, telemetry
 from bot.domain.adapter import (
     Adapter,
     HasSurface,
@@ -46,6 +46,7 @@ from bot.domain.events import (
 )
 from bot.domain.prompts import Image
 from bot.domain.turns import Turn
+from bot.domain.words import tr, write_for
 from bot.storage.live.live_view import LiveView, RunningAnswer
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.usage.charges import Charges
@@ -166,6 +167,7 @@ class Worker:
         claim = job.claim
         current_lease.set(job.lease)
         telemetry.progress.set(job.progress)
+        _write_for_the_person(claim)
         telemetry.bind(turn=claim.event.id if claim.event else "", conversation=claim.conversation)
         telemetry.WAIT_SECONDS.observe(claim.waited_ms / 1000)
         telemetry.RUNNING.inc()
@@ -354,7 +356,7 @@ class Worker:
         telemetry.RETRIES.labels(reason).inc()
         generating = job.reply is None and not isinstance(error, PlatformUnavailable) and not job.private
         if job.post is not None and generating and round(delay) >= 2:
-            notice = f"_The model is busy. I'll retry in about {round(delay)} seconds._"
+            notice = tr("_The model is busy. I'll retry in about {delay}._", delay=formats.duration(delay))
             await self._adapter(claim.conversation).update(job.post, notice)
         await job.release(delay, counted=not free)
 
@@ -400,6 +402,17 @@ class Worker:
         if adapter is None:
             raise ConfigError(f"An event came from {name}, for which this worker has no settings.")
         return adapter
+
+
+def _write_for_the_person(claim: Claim) -> None:
+    """Word everything for the asker. Only the question of an edited message may say who that is."""
+    if claim.event is None:
+        return
+    user = claim.event.user
+    if not user.locale:
+        known = (turn.received.user for turn in reversed(claim.turns))
+        user = next((each for each in known if each.locale and each.is_same(user)), user)
+    write_for(user.locale, user.zone)
 
 
 def _waits_freely(claim: Claim, error: Unavailable) -> bool:

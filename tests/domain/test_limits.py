@@ -7,7 +7,7 @@ import pytest
 from bot.app.settings import Settings
 from bot.domain import limits
 from bot.domain.errors import BudgetSpent, ConfigError, RateLimited
-from bot.domain.limits import Limit, Limits, money, read, refusal, resets_at, warning
+from bot.domain.limits import Limit, Limits, read, refusal, resets_at, warning
 from bot.domain.turns import Deployment, Prices
 
 AFTERNOON = datetime(2026, 12, 30, 20, 40, tzinfo=UTC)
@@ -85,11 +85,11 @@ def test_a_refusal_says_when_the_limit_resets() -> None:
     spent = refusal(limit(2_000_000), left=0, asked=10_000, at=AFTERNOON)
     assert isinstance(spent, BudgetSpent)
     assert str(spent) == (
-        "Your budget for today ($2.00) is used up. It resets in 3 h 20 min, at 00:00 UTC. "
-        "`/usage` shows your usage."
+        "Your budget for today ($2.00) is used up. It resets in 3 hr 20 min, at 00:00 UTC. "
+        "`usage` shows your usage."
     )
     near = str(refusal(limit(2_000_000, period="month"), left=5_000, asked=10_000, at=AFTERNOON))
-    assert "has $0.0050 left, but this may take up to $0.01. It resets in 27 h 20 min, on 1 J" in near
+    assert "has $0.005 left, but this may take up to $0.01. It resets in 27 hr 20 min, on January 1 " in near
     large = str(refusal(limit(1000, "tokens"), left=1000, asked=4000, at=AFTERNOON))
     assert "up to 4,000 tokens, but the limit is 1,000 tokens per day. Please ask for less" in large
     fast = refusal(limit(3, "requests", "minute"), left=0, asked=1, at=AFTERNOON, minute_s=1)
@@ -101,19 +101,20 @@ def test_a_refusal_says_when_the_limit_resets() -> None:
 
 def test_the_warning_says_how_much_is_used() -> None:
     assert warning(limit(50, "requests", "month"), 41, AFTERNOON) == (
-        "Your questions for this month: up to 41 of 50 used, including this answer. "
-        "Resets in 27 h 20 min, on 1 January at 00:00 UTC."
+        "Your questions for this month (50): up to 41 used, including this answer. "
+        "Resets in 27 hr 20 min, on January 1 at 00:00 UTC."
     )
 
 
 def test_times_use_a_suitable_unit() -> None:
     assert resets_at(limit(1, period="minute"), AFTERNOON, 12) == "in 12 seconds"
-    assert resets_at(limit(1), AFTERNOON.replace(hour=23, minute=59, second=30)) == "in 1 min, at 00:00 UTC"
+    assert (
+        resets_at(limit(1), AFTERNOON.replace(hour=23, minute=59, second=30)) == "in 1 minute, at 00:00 UTC"
+    )
     assert (
         resets_at(limit(1, period="month"), AFTERNOON.replace(day=2))
-        == "in 29 days, on 1 January at 00:00 UTC"
+        == "in 29 days, on January 1 at 00:00 UTC"
     )
-    assert [money(amount) for amount in (0, 5, 10_000, 1_234_567)] == ["$0.00", "< $0.0001", "$0.01", "$1.23"]
 
 
 def test_unknown_prices_are_warned_of() -> None:

@@ -495,4 +495,4 @@ async def test_a_rate_limit_names_the_waiting_time(harness: Harness) -> None:
     harness.ledger = harness.limited("person: 2 requests/minute")
     turns = await harness.answer(*(received(event=f"e{number}") for number in range(3)))
     assert [turn.outcome for turn in turns] == ["answered", "answered", "refused"]
-    assert "seconds" in turns[-1].reply.text
+    assert "again in 1 minute" in turns[-1].reply.text

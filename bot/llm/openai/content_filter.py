@@ -4,19 +4,41 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from bot.domain.errors import ContentFiltered
+from bot.domain.words import marked, tr
 from bot.llm.failures.reply import record
 
 _PLAIN = {
-    "hate": "hate",
-    "sexual": "sexual content",
-    "violence": "violence",
-    "self_harm": "self-harm",
-    "profanity": "profanity",
-    "jailbreak": "an attempt to bypass the rules",
-    "indirect_attack": "hidden instructions in a document",
-    "protected_material_text": "text under copyright",
-    "protected_material_code": "code under a licence",
-    "custom_blocklists": "a word on this organisation's blocklist",
+    "hate": marked("hate"),
+    "sexual": marked("sexual content"),
+    "violence": marked("violence"),
+    "self_harm": marked("self-harm"),
+    "profanity": marked("profanity"),
+    "jailbreak": marked("an attempt to bypass the rules"),
+    "indirect_attack": marked("hidden instructions in a document"),
+    "protected_material_text": marked("text under copyright"),
+    "protected_material_code": marked("code under a licence"),
+    "custom_blocklists": marked("a word on this organisation's blocklist"),
+}
+_WITH_SEVERITY = {
+    "low": marked("{category} (low severity)"),
+    "medium": marked("{category} (medium severity)"),
+    "high": marked("{category} (high severity)"),
+}
+_STOPPED = {
+    "question": marked("The content filter stopped this question. Please rephrase your message."),
+    "answer": marked("The content filter stopped this answer. Please rephrase your message."),
+    "picture": marked("The content filter stopped this image. Please rephrase your message."),
+}
+_STOPPED_BECAUSE = {
+    "question": marked(
+        "The content filter stopped this question. It found: {found}. Please rephrase your message."
+    ),
+    "answer": marked(
+        "The content filter stopped this answer. It found: {found}. Please rephrase your message."
+    ),
+    "picture": marked(
+        "The content filter stopped this image. It found: {found}. Please rephrase your message."
+    ),
 }
 _MAX_CATEGORY = 60  # characters of an unknown category
 _SEVERITIES = ("safe", "detected", "low", "medium", "high")
@@ -36,8 +58,10 @@ class Verdict(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The category, with its severity if known."""
-        return self.plain if self.severity == "detected" else f"{self.plain} ({self.severity} severity)"
+        """The category in the reader's language, with its severity if known."""
+        plain = tr(self.plain)
+        known = _WITH_SEVERITY.get(self.severity)
+        return tr(known, category=plain) if known else plain
 
 
 def verdicts(results: object) -> Iterator[Verdict]:
@@ -75,14 +99,11 @@ def note_prompt(notes: dict[str, str], results: object) -> None:
 def blocked(what: str, results: object, notes: Mapping[str, str] | None = None) -> ContentFiltered:
     """The message to the person if the filter stopped the question, the answer or the image."""
     stopped = [verdict for verdict in verdicts(results) if verdict.stopped][: len(_PLAIN)]
-    because = f" It found: {', '.join(item.words for item in stopped)}." if stopped else ""
+    found = {"found": ", ".join(item.words for item in stopped)} if stopped else {}
+    message = (_STOPPED_BECAUSE if stopped else _STOPPED)[what]
     kept = dict(notes or {})
     note(kept, what, results)
-    return ContentFiltered(
-        f"The content filter stopped this {what}.{because} Please rephrase your message.",
-        tuple(item.plain for item in stopped),
-        kept,
-    )
+    return ContentFiltered(message, tuple(item.plain for item in stopped), kept, **found)
 
 
 def is_filter(code: str, body: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from azure.core import exceptions as azure
 
 from bot.domain.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
 from bot.domain.turns import Deployment
+from bot.domain.words import marked
 from bot.llm.catalog.catalog import DEFAULT_KEY_ENV, host_of
 from bot.llm.failures.lessons import Lesson, lesson
 from bot.llm.failures.reply import ErrorReply, reply_of
@@ -65,7 +66,7 @@ STATUS: tuple[type[Exception], ...] = (openai.APIStatusError,)
 _SIGN_IN_REST_S = 60.0
 _TEXT_CHARACTERS = 16
 """Shorter texts of a request may be words of the service, too."""
-_TOO_LONG = "Your message is too long for the model. Please shorten it."
+_TOO_LONG = marked("Your message is too long for the model. Please shorten it.")
 
 
 class Judgement(NamedTuple):

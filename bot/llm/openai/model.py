@@ -17,6 +17,7 @@ from bot.domain.errors import BotError, ModelUnavailable, TooLong
 from bot.domain.events import Frozen
 from bot.domain.prompts import Image, Prompt
 from bot.domain.turns import CheckResult, Delta, Deployment, Prices, Usage
+from bot.domain.words import marked
 from bot.llm.catalog.catalog import families, family_of, retail, usd
 from bot.llm.catalog.probe import probe, unwell, well
 from bot.llm.openai import image_stream, images
@@ -57,11 +58,18 @@ class Timeouts(Frozen):
     embedding_s: float = 30.0
 
 
-_EMPTY = "The model returned no text. Ask again, perhaps in other words."
-_ONLY_REASONING = "The model wrote only its reasoning, and no answer. Ask again, perhaps for less at once."
-_ALL_REASONING = (
-    "The model used up its maximum output{} for its reasoning before it wrote any text. Ask for less at once. "
+_EMPTY = marked("The model returned no text. Ask again, perhaps in other words.")
+_ONLY_REASONING = marked(
+    "The model wrote only its reasoning, and no answer. Ask again, perhaps for less at once."
+)
+_ALL_REASONING = marked(
+    "The model used up its maximum output for its reasoning before it wrote any text. Ask for less at once. "
     "Your administrator can also raise the maximum output tokens of this template, or lower its reasoning effort."
+)
+_ALL_REASONING_OF = marked(
+    "The model used up its maximum output of {limit} tokens for its reasoning before it wrote any text. Ask for less "
+    "at once. Your administrator can also raise the maximum output tokens of this template, or lower its reasoning "
+    "effort."
 )
 
 
@@ -141,7 +149,7 @@ class AzureModel:
                 self._unopened = answer.unopened
         usage = self._usage(answer.counted, answer.model)
         if empty and answer.finish != "content_filter":
-            raise EmptyAnswer(_explained(answer, prompt), usage, exhausted=answer.finish == "length")
+            raise _empty(answer, prompt, usage)
         yield Delta(usage=usage, finish=answer.finish, filter=answer.filter)
         answer.check()
 
@@ -310,12 +318,13 @@ def _vectors(data: bytes) -> _Vectors:
         raise ValueError(str(error)) from None
 
 
-def _explained(answer: ChatStream, prompt: Prompt) -> str:
+def _empty(answer: ChatStream, prompt: Prompt, usage: Usage) -> EmptyAnswer:
     """Why an answer is empty, and what helps."""
-    if answer.finish == "length":
-        most = prompt.parameters.max_output_tokens
-        return _ALL_REASONING.format(f" of {most:,} tokens" if most else "")
-    return _ONLY_REASONING if answer.reasoned else _EMPTY
+    if answer.finish != "length":
+        return EmptyAnswer(_ONLY_REASONING if answer.reasoned else _EMPTY, usage)
+    if (most := prompt.parameters.max_output_tokens) is None:
+        return EmptyAnswer(_ALL_REASONING, usage, exhausted=True)
+    return EmptyAnswer(_ALL_REASONING_OF, usage, exhausted=True, limit=most)
 
 
 def _unit(embedding: list[float] | str) -> list[float]:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from bot.domain.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
 from bot.domain.prompts import Capability, Image, Prompt
 from bot.domain.turns import CheckResult, Delta, Deployment, Usage
+from bot.domain.words import marked
 from bot.llm.catalog.catalog import DEFAULT_KEY_ENV
 from bot.llm.catalog.deployments import DeploymentConfig, Policy
 from bot.llm.catalog.probe import Checkable, ProbeResult, probe
@@ -45,9 +46,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NOT_SET_UP: Mapping[Capability, tuple[str, str]] = {
-    "chat": ("No chat model is set up.", "AZURE_OPENAI_CHAT_DEPLOYMENT"),
-    "image": ("Image generation isn't set up.", "AZURE_OPENAI_IMAGE_DEPLOYMENT"),
-    "embedding": ("Semantic search isn't set up.", "AZURE_OPENAI_EMBEDDING_DEPLOYMENT"),
+    "chat": (
+        marked("No chat model is set up. Ask the administrator of this bot to set {setting}."),
+        "AZURE_OPENAI_CHAT_DEPLOYMENT",
+    ),
+    "image": (
+        marked("Image generation isn't set up. Ask the administrator of this bot to set {setting}."),
+        "AZURE_OPENAI_IMAGE_DEPLOYMENT",
+    ),
+    "embedding": (
+        marked("Semantic search isn't set up. Ask the administrator of this bot to set {setting}."),
+        "AZURE_OPENAI_EMBEDDING_DEPLOYMENT",
+    ),
 }
 """The message if no deployment serves a capability, and the setting to add."""
 
@@ -207,10 +217,11 @@ class Gateway:
         if soon or not free or len(free) == len(available):
             return None
         widest = max(free, key=lambda candidate: candidate.context_tokens)
-        words = (
-            "The model for long texts is temporarily unavailable. Please send less text, or try again later."
+        return TooLong(
+            "The model for long texts is temporarily unavailable. Please send less text, or try again later.",
+            widest.context_tokens,
+            widest.counted(load).tokens,
         )
-        return TooLong(words, widest.context_tokens, widest.counted(load).tokens)
 
     def _race(self, prompt: Prompt, tried: Sequence[Candidate]) -> FirstTokenRace:
         load = load_of(prompt)
@@ -329,8 +340,8 @@ class Gateway:
     ) -> Attempts:
         candidates = self._candidates(capability, preferred)
         if not candidates:
-            words, setting = NOT_SET_UP[capability]
-            raise NotAllowed(f"{words} Ask the administrator of this bot to set {setting}.")
+            message, setting = NOT_SET_UP[capability]
+            raise NotAllowed(message, setting=setting)
         return Attempts(
             rank(candidates, self.policy, load),
             self._limiter,
@@ -365,11 +376,11 @@ class Gateway:
         ]
         findings = list(await asyncio.gather(*probes))
         served = {candidate.deployment.capability for candidate in self._pool}
-        for capability, (words, setting) in NOT_SET_UP.items():
+        for capability, (_, setting) in NOT_SET_UP.items():
             if capability not in served:
                 level = "error" if capability == "chat" else "warning"
-                subject = f"{capability} deployment"
-                findings.append(CheckResult(level=level, subject=subject, words=f"{words} Set {setting}."))
+                words = f"No {capability} deployment is set up. Set {setting}."
+                findings.append(CheckResult(level=level, subject=f"{capability} deployment", words=words))
         return findings
 
     def states(self) -> list[DeploymentState]:

@@ -83,7 +83,7 @@ def test_category_and_severity_are_in_plain_language() -> None:
 
 
 def test_a_block_without_a_reason_is_reported() -> None:
-    assert str(blocked("picture", None)).startswith("The content filter stopped this picture. Please")
+    assert str(blocked("picture", None)).startswith("The content filter stopped this image. Please")
 
 
 # ------------------------------------------------------------------ over HTTP
