@@ -71,11 +71,16 @@ def literal(node: ast.expr | None) -> str | None:
 
 
 def messages_in(path: str, tree: ast.AST) -> Iterator[Found]:
-    """The messages of a module: literal arguments of `tr`, `marked`, `trn` and refusals."""
+    """The messages of a module: literal arguments of `tr`, `marked`, `trn`, refusals and unread parts."""
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or not node.args or (one := literal(node.args[0])) is None:
+        if not isinstance(node, ast.Call):
             continue
         name = called(node)
+        if name == "UnreadPart":
+            given = {word.arg: literal(word.value) for word in node.keywords}
+            yield from (Found(text, path) for word in ("name", "reason") if (text := given.get(word)))
+        if not node.args or (one := literal(node.args[0])) is None:
+            continue
         if name in ("tr", "marked") or name in REFUSALS:
             yield Found(one, path)
         elif name == "trn" and (many := literal(node.args[1])) is not None:

@@ -34,6 +34,7 @@ from bot.domain.adapter import Accept, Limiter, Secrets, SelfService
 from bot.domain.errors import BotError, ConfigError, PlatformUnavailable
 from bot.domain.events import Address, Attachment, MessageReceived, PostedMessage, QuotedMessage
 from bot.domain.turns import CheckResult, Reply
+from bot.domain.words import marked, tr
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ ANSWERS_KEPT = 1_100  # more than a worker has in progress at once; older ones w
 POSTS_KEPT = 100  # of complete answers: closing one again changes nothing
 RECOVERY_PATIENCE_S = 10.0
 STATUS_AFTER_S = 0.4
-STATUS = "is thinking…"
+STATUS = marked("is thinking…")
 SURFACE = (
     "Your answers are shown in Slack: Markdown with headings, lists, tables, links and code blocks. LaTeX, HTML, "
     "footnotes and images by link are not shown: write formulas in plain characters."
@@ -279,7 +280,7 @@ class SlackAdapter:
         del self._statuses[post.id]
         place = {"channel_id": post.data["channel"], "thread_ts": post.data["thread"]}
         try:
-            await workspace.api.call("assistant.threads.setStatus", place | {"status": STATUS})
+            await workspace.api.call("assistant.threads.setStatus", place | {"status": tr(STATUS)})
         except PlatformUnavailable as error:
             log.debug("Could not set the assistant status: %s", error)
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from bot.domain.words import marked
+
 PATH = "/slack/events"
 INSTALL_PATH, REDIRECT_PATH = "/slack/install", "/slack/oauth_redirect"
 
@@ -55,9 +57,9 @@ EVENTS = (
 EVENTS_OF_ORGANISATIONS = ("team_access_revoked",)
 EVENTS_OF_ASSISTANTS = ("assistant_thread_context_changed", "assistant_thread_started")
 SUGGESTED_PROMPTS = (
-    {"title": "What can you do?", "message": "help"},
-    {"title": "Create an image", "message": "/image a red bicycle in the rain"},
-    {"title": "Summarise a text", "message": "Summarise this in three sentences: "},
+    {"title": marked("What can you do?"), "message": "help"},
+    {"title": marked("Create an image"), "message": "/image a red bicycle in the rain"},
+    {"title": marked("Summarise a text"), "message": marked("Summarise this in three sentences: ")},
 )
 COMMANDS = (
     ("/ask", "Ask in this channel; only you see the answer if I am not a member", "your question"),

@@ -42,10 +42,11 @@ from bot.domain.adapter import STREAMED, Accept, SelfService, StreamRecord
 from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
 from bot.domain.events import Address, Attachment, MessageReceived, PostedMessage, QuotedMessage
 from bot.domain.turns import CheckResult, Reply
+from bot.domain.words import marked, tr
 
 log = logging.getLogger(__name__)
 
-ALONE = (
+ALONE = marked(
     "This answer is for you only, and Teams doesn't support private messages here. "
     "Please ask me again in a one-on-one chat."
 )
@@ -137,7 +138,7 @@ class TeamsAdapter:
             return await self._resume(begun)
         if place["kind"] == "personal":
             stream = TeamsStream(self._connector, place, self._pace_s)
-            if await stream.begin(DOING.get(place.get("doing", ""), THINKING)):
+            if await stream.begin(tr(DOING.get(place.get("doing", ""), THINKING))):
                 data = {**place, "parts": stream.id, "stream": stream.id}
                 post = PostedMessage(id=post_id(place["conversation"], stream.id), data=data)
                 self._remember(post, stream)
@@ -224,7 +225,7 @@ class TeamsAdapter:
             post = PostedMessage(id=post.id, data={**post.data, "parts": ""})
         data = {name: value for name, value in post.data.items() if name != "targeted"}
         post = PostedMessage(id=post.id, data=data)
-        return post, await self._deliver(post, Reply(text=ALONE), showing)
+        return post, await self._deliver(post, Reply(text=tr(ALONE)), showing)
 
     async def _deliver(
         self, post: PostedMessage, reply: Reply, showing: TeamsStream | Typing | None

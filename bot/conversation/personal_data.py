@@ -49,7 +49,7 @@ class PersonalData:
             usual=self.preferences.usual(choice),
             deployments=tuple(deployments.items()) if len(deployments) > 1 else (),
             deployment=choice.deployment,
-            modes=tuple(MODES.values()) if channel else (),
+            modes=tuple((mode.name, tr(mode.description)) for mode in MODES.values()) if channel else (),
             mode=MODES[choice.participation].name if channel and choice.participation else "",
             usual_mode=MODES[self.preferences.default_mode].name if channel else "",
             usage=await self.usage(user, channel),

@@ -31,6 +31,8 @@ _AMOUNT = re.compile(
     r"(?:\$\s*(?P<usd>\d+(?:\.\d{1,6})?)|(?P<count>\d+(?:\.\d+)?)(?P<scale>[kKM]?)\s*(?P<measure>[a-z]+))"
     r"\s*/\s*(?P<period>[a-z]+)"
 )
+_SOON_S = 2 * 24 * 3600
+"""A limit that resets later is announced with its date only."""
 _SCALES = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
 
 
@@ -264,10 +266,13 @@ def resets_at(limit: Limit, at: datetime, minute_s: int = 60) -> str:
     if limit.period == "minute":
         return tr("in {left}", left=formats.duration(max(minute_s, 1)))
     end = ends(limit.period, at)
-    left = formats.duration(max(60, -int((at - end).total_seconds() // 60) * 60))
+    time, left_s = formats.clock(end), max(60, -int((at - end).total_seconds() // 60) * 60)
+    if left_s >= _SOON_S:
+        return tr("on {day} at {time}", day=formats.day(end), time=time)
+    left = formats.duration(left_s)
     if limit.period == "day":
-        return tr("in {left}, at {time}", left=left, time=formats.clock(end))
-    return tr("in {left}, on {day} at {time}", left=left, day=formats.day(end), time=formats.clock(end))
+        return tr("in {left}, at {time}", left=left, time=time)
+    return tr("in {left}, on {day} at {time}", left=left, day=formats.day(end), time=time)
 
 
 def refusal(limit: Limit, *, left: int, asked: int, at: datetime, minute_s: int = 60) -> Refused:

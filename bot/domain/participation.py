@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from bot.domain.words import marked
+
 ParticipationMode = Literal["follow", "dialogue", "mention", "mute"]
 """The stored names. People know `mention` as mention-only, and `mute` as quiet (`MODES`)."""
 
@@ -15,10 +17,12 @@ class ModeDescription(NamedTuple):
 
 
 MODES: Mapping[ParticipationMode, ModeDescription] = {
-    "follow": ModeDescription("follow", "Answers everything in its threads, unless somebody else is tagged"),
-    "dialogue": ModeDescription("dialogue", "Answers mentions, and follow-ups until others join in"),
-    "mention": ModeDescription("mention-only", "Answers mentions only"),
-    "mute": ModeDescription("quiet", "Answers mentions only, visibly only to the person who asks"),
+    "follow": ModeDescription(
+        "follow", marked("Answers everything in its threads, unless somebody else is tagged")
+    ),
+    "dialogue": ModeDescription("dialogue", marked("Answers mentions, and follow-ups until others join in")),
+    "mention": ModeDescription("mention-only", marked("Answers mentions only")),
+    "mute": ModeDescription("quiet", marked("Answers mentions only, visibly only to the person who asks")),
 }
 """In the order in which they are offered, the most talkative first."""
 

@@ -6,7 +6,7 @@ from typing import Protocol
 from bot.domain.errors import BotError, ConfigError, ModelUnavailable, NotAllowed, Refused
 from bot.domain.prompts import Image, Prompt
 from bot.domain.turns import Delta, Usage
-from bot.domain.words import Value
+from bot.domain.words import Value, marked
 from bot.llm.failures.waits import LONGEST_REST_S
 
 OnPartialImage = Callable[[Image], Awaitable[None]]
@@ -79,8 +79,10 @@ class ImageNotDownloaded(Refused):
 
     def __init__(self, usage: Usage) -> None:
         super().__init__(
-            "The image was generated, but it could not be downloaded from the service that stores it. Send `again` to "
-            "generate a new one, which is charged again. If this keeps happening, tell your administrator."
+            marked(
+                "The image was generated, but it could not be downloaded from the service that stores it. Send `again` "
+                "to generate a new one, which is charged again. If this keeps happening, tell your administrator."
+            )
         )
         self.usage = usage
 

@@ -11,8 +11,10 @@ from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, WebApi
 from adapters.slack.formatting import blocks
 from adapters.slack.formatting.blocks import Block, MessageForm, reply_digest, shown_text
 from adapters.slack.payloads import part, string
+from bot.domain import formats
 from bot.domain.errors import PlatformUnavailable
 from bot.domain.turns import Reply
+from bot.domain.words import tr
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +42,10 @@ class Elsewhere:
         if refusal.code in TOKEN_ERRORS or not self._asker:
             raise config_error(refusal) from refusal
         why, what = reason_for_asker(refusal.code)
-        note = f"I couldn't show my answer as usual: {why}. {what}"
+        note = tr("I couldn't show my answer as usual: {why}. {what}", why=why, what=what)
         if not self._is_direct:
-            note = f"I couldn't post my answer in {await self._where()}: {why}. {what}"
+            where = await self._where()
+            note = tr("I couldn't post my answer in {where}: {why}. {what}", where=where, why=why, what=what)
         text = blocks.defused(shown_text(reply, MessageForm.TEXT))
         try:
             channel = ""
@@ -60,7 +63,7 @@ class Elsewhere:
 
     async def announce(self, error: SlackRateLimited) -> bool:
         """Tell the asker that the answer is late, by an ephemeral or a direct message. False if that fails, too."""
-        note = f"_Slack lets me post {{}} again in about {_words(error.wait_s)}. Your answer is ready, and comes then._"
+        wait = formats.duration(max(error.wait_s, 120))
         if not self._asker:
             return False
         there = {"channel": self._data["channel"], "user": self._asker}
@@ -72,7 +75,16 @@ class Elsewhere:
         ]
         for method, place in routes:
             here = place is there or self._is_direct
-            words = note.format("here" if here else f"in {await self._where()}")
+            words = tr(
+                "_Slack lets me post here again in about {wait}. Your answer is ready, and comes then._",
+                wait=wait,
+            )
+            if not here:
+                words = tr(
+                    "_Slack lets me post in {where} again in about {wait}. Your answer is ready, and comes then._",
+                    where=await self._where(),
+                    wait=wait,
+                )
             try:
                 await self._api.call(method, place | blocks.message(words))
             except PlatformUnavailable as failure:
@@ -91,10 +103,10 @@ class Elsewhere:
             info = await self._api.call("conversations.info", {"channel": self._data["channel"]})
         except PlatformUnavailable as error:
             log.info("The name of a channel is unknown: %s", error)
-            return "the channel where you asked"
+            return tr("the channel where you asked")
         channel = part(info, "channel")
         name = "" if channel.get("is_mpim") is True else string(channel.get("name"))
-        return f"#{name}" if name else "the channel where you asked"
+        return f"#{name}" if name else tr("the channel where you asked")
 
     async def _direct(self, text: str) -> str:
         """Post a direct message, in plain text if blocks are refused. Returns its channel."""
@@ -128,9 +140,3 @@ async def in_forms(send: Send, text: str, trailer: Sequence[Block] = ()) -> dict
                 raise
             log.info("A message is sent in a simpler form: %s", error)
     raise AssertionError("unreachable")
-
-
-def _words(seconds: float) -> str:
-    if seconds < 5_400:
-        return f"{max(2, round(seconds / 60))} minutes"
-    return f"{round(seconds / 3_600)} hours"

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from adapters.slack.api.web_api import SlackRejected
 from bot.domain.errors import ConfigError
+from bot.domain.words import marked, tr
 
 _INSTALL = "copy SLACK_BOT_TOKEN again, or reinstall the app in the workspace (/slack/install)"
 _SCOPES = "`parley check` lists the missing scopes; add them and reinstall the app"
@@ -53,32 +54,41 @@ TOKEN_ERRORS = frozenset(
 )
 """The token can't post anywhere."""
 
-_ASK_HERE = "Ask me here, or in another channel."
-_INVITE = "Invite me there with `/invite` and ask again, or ask me here."
-_READ_ONLY = "Ask a channel manager to let apps post there, or ask me here."
+_ASK_HERE = marked("Ask me here, or in another channel.")
+_INVITE = marked("Invite me there with `/invite` and ask again, or ask me here.")
+_READ_ONLY = marked("Ask a channel manager to let apps post there, or ask me here.")
 PLACE_ERRORS = {
-    "is_archived": ("the channel is archived", _ASK_HERE),
-    "channel_is_archived": ("the channel is archived", _ASK_HERE),
-    "not_in_channel": ("I'm not a member of the channel", _INVITE),
-    "channel_not_found": ("I'm not a member of the channel, or it no longer exists", _INVITE),
-    "user_not_in_channel": ("you are no longer a member of the channel", _ASK_HERE),
-    "restricted_action": ("the workspace doesn't let me post in the channel", _READ_ONLY),
-    "restricted_action_read_only_channel": ("the channel is read-only", _READ_ONLY),
-    "restricted_action_thread_only_channel": ("the channel only allows posts in threads", _ASK_HERE),
-    "restricted_action_non_threadable_channel": ("the channel doesn't allow threads", _ASK_HERE),
-    "restricted_action_thread_locked": ("the thread is locked", _ASK_HERE),
-    "cannot_reply_to_message": ("that message doesn't accept replies", _ASK_HERE),
-    "thread_not_found": ("the thread no longer exists", _ASK_HERE),
-    "invalid_thread_ts": ("the thread no longer exists", _ASK_HERE),
-    "message_not_found": ("the message no longer exists", _ASK_HERE),
-    "no_permission": ("I don't have permission to post there", _READ_ONLY),
-    "access_denied": ("I don't have permission to post there", _READ_ONLY),
-    "user_is_restricted": ("I don't have permission to post there", _READ_ONLY),
-    "ekm_access_denied": ("your organization doesn't let me post there", "Ask me in another channel."),
-    "external_channel_migrating": ("the channel is being moved to another workspace", "Ask again later."),
-    "message_limit_exceeded": ("the channel has reached its limit of messages", _ASK_HERE),
-    "channel_type_not_supported": ("apps can't post in this kind of conversation", _ASK_HERE),
-    "method_not_supported_for_channel_type": ("apps can't post in this kind of conversation", _ASK_HERE),
+    "is_archived": (marked("the channel is archived"), _ASK_HERE),
+    "channel_is_archived": (marked("the channel is archived"), _ASK_HERE),
+    "not_in_channel": (marked("I'm not a member of the channel"), _INVITE),
+    "channel_not_found": (marked("I'm not a member of the channel, or it no longer exists"), _INVITE),
+    "user_not_in_channel": (marked("you are no longer a member of the channel"), _ASK_HERE),
+    "restricted_action": (marked("the workspace doesn't let me post in the channel"), _READ_ONLY),
+    "restricted_action_read_only_channel": (marked("the channel is read-only"), _READ_ONLY),
+    "restricted_action_thread_only_channel": (marked("the channel only allows posts in threads"), _ASK_HERE),
+    "restricted_action_non_threadable_channel": (marked("the channel doesn't allow threads"), _ASK_HERE),
+    "restricted_action_thread_locked": (marked("the thread is locked"), _ASK_HERE),
+    "cannot_reply_to_message": (marked("that message doesn't accept replies"), _ASK_HERE),
+    "thread_not_found": (marked("the thread no longer exists"), _ASK_HERE),
+    "invalid_thread_ts": (marked("the thread no longer exists"), _ASK_HERE),
+    "message_not_found": (marked("the message no longer exists"), _ASK_HERE),
+    "no_permission": (marked("I don't have permission to post there"), _READ_ONLY),
+    "access_denied": (marked("I don't have permission to post there"), _READ_ONLY),
+    "user_is_restricted": (marked("I don't have permission to post there"), _READ_ONLY),
+    "ekm_access_denied": (
+        marked("your organisation doesn't let me post there"),
+        marked("Ask me in another channel."),
+    ),
+    "external_channel_migrating": (
+        marked("the channel is being moved to another workspace"),
+        marked("Ask again later."),
+    ),
+    "message_limit_exceeded": (marked("the channel has reached its limit of messages"), _ASK_HERE),
+    "channel_type_not_supported": (marked("apps can't post in this kind of conversation"), _ASK_HERE),
+    "method_not_supported_for_channel_type": (
+        marked("apps can't post in this kind of conversation"),
+        _ASK_HERE,
+    ),
 }
 """Why a message can't be posted in the place where it was asked for, in words for the asker, and what they can do.
 The codes are those of chat.postMessage, chat.postEphemeral and chat.startStream (docs.slack.dev/reference/methods)."""
@@ -90,9 +100,11 @@ def about_content(code: str) -> bool:
 
 
 def reason_for_asker(code: str) -> tuple[str, str]:
-    """Why an answer can't be shown where it was asked for, and what to do."""
-    other = "Ask again here. If it happens again, tell your administrator."
-    return PLACE_ERRORS.get(code, (f"Slack doesn't accept it there ({code})", other))
+    """Why an answer can't be shown where it was asked for, and what to do, in the reader's language."""
+    if (known := PLACE_ERRORS.get(code)) is not None:
+        return tr(known[0]), tr(known[1])
+    what = tr("Ask again here. If it happens again, tell your administrator.")
+    return tr("Slack doesn't accept it there ({code})", code=code), what
 
 
 TOO_LARGE = frozenset(

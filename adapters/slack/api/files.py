@@ -20,12 +20,14 @@ from adapters.slack.messages.file_content import (
     missing_transcript,
     name_of,
     transcript_of,
-    unread_reason,
+    unread_part,
 )
 from adapters.slack.payloads import Payload, part, string
+from bot.domain import formats
 from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused, TooLong
 from bot.domain.events import Attachment
 from bot.domain.prompts import Image
+from bot.domain.words import marked, tr
 
 log = logging.getLogger(__name__)
 
@@ -52,20 +54,22 @@ _TEXT_MIMES = frozenset(
     }
 )
 
-NO_IMAGE = "_I couldn't upload the image: Slack refused it ({}). Tell your administrator._"
-NO_UPLOAD = "_I couldn't upload the image, because Slack doesn't accept uploads at the moment. Ask for it again later._"
+NO_IMAGE = marked("_I couldn't upload the image: Slack refused it ({code}). Tell your administrator._")
+NO_UPLOAD = marked(
+    "_I couldn't upload the image, because Slack doesn't accept uploads at the moment. Ask for it again later._"
+)
 
-DELETED = "“{name}” was deleted in Slack."
-DENIED = "Slack denied access to {name}. Please upload it in this conversation."
-NO_SCOPE = (
+DELETED = marked("“{name}” was deleted in Slack.")
+DENIED = marked("Slack denied access to {name}. Please upload it in this conversation.")
+NO_SCOPE = marked(
     "I can't open {name}, because the app has no permission to read files. Ask an administrator to add the scope "
     "files:read and reinstall the app."
 )
-NO_ACCESS = (
+NO_ACCESS = marked(
     "Slack returned a sign-in page instead of {name}: it isn't shared with me. Please upload it in this conversation, "
     "or copy its text into a message."
 )
-SIGN_IN_PAGE = (
+SIGN_IN_PAGE = marked(
     "Slack returned a sign-in page instead of {name}, because the app has no permission to read files. "
     "Ask an administrator to add the scope files:read and reinstall the app."
 )
@@ -76,17 +80,19 @@ async def fetch(api: WebApi, attachment: Attachment) -> bytes:
 
     The token is sent to Slack's hosts only and never follows a redirect.
     """
-    name, url = attachment.name or "that file", attachment.data.get("url", "")
+    name, url = attachment.name or tr("that file"), attachment.data.get("url", "")
     if attachment.data.get("kind") == "clip" or not url:
         file = await _info(api, attachment, name)
         name = attachment.name or name_of(file)
         if text := _delivered_text(file):
             return text.encode()
         if attachment.data.get("kind") == "clip":
-            raise NotAllowed(f"“{name}” {missing_transcript(file)}")
+            raise NotAllowed(missing_transcript(file))
         url = string(file.get("url_private_download")) or string(file.get("url_private"))
     if not _trusted(url, api.api_url):
-        raise NotAllowed(f"I can't open {name} because it is stored outside Slack. Please upload the file.")
+        raise NotAllowed(
+            "I can't open {name} because it is stored outside Slack. Please upload the file.", name=name
+        )
     if (attachment.size_bytes or 0) > FILE_LIMIT_BYTES:
         raise _too_large(name)
     content, mime = await _patiently(api, url, name)
@@ -118,9 +124,9 @@ async def _download(api: WebApi, url: str, name: str) -> tuple[bytes | None, str
             if response.status >= 500 or response.status == 429:
                 raise PlatformUnavailable(f"A download from Slack returned status {response.status}")
             if response.status in (401, 403):
-                raise NotAllowed(DENIED.format(name=name))
+                raise NotAllowed(DENIED, name=name)
             if response.status != 200:
-                raise Refused(f"I couldn't download {name} from Slack. Please upload it again.")
+                raise Refused("I couldn't download {name} from Slack. Please upload it again.", name=name)
             return await read_body(response, FILE_LIMIT_BYTES), response.content_type
     except ReplyTooLarge:
         raise _too_large(name) from None
@@ -136,7 +142,7 @@ async def _sign_in_refusal(api: WebApi, name: str) -> NotAllowed:
     except PlatformUnavailable as error:
         log.info("The scopes of the app are unknown: %s", error)
         granted = []
-    return NotAllowed((NO_ACCESS if "files:read" in granted else SIGN_IN_PAGE).format(name=name))
+    return NotAllowed(NO_ACCESS if "files:read" in granted else SIGN_IN_PAGE, name=name)
 
 
 async def _info(api: WebApi, attachment: Attachment, name: str) -> Payload:
@@ -146,10 +152,10 @@ async def _info(api: WebApi, attachment: Attachment, name: str) -> Payload:
     except SlackRejected as error:
         log.info("Slack refused to describe a file: %s", error)
         refusals = {"missing_scope": NO_SCOPE, "file_not_found": DELETED, "file_deleted": DELETED}
-        raise NotAllowed(refusals.get(error.code, DENIED).format(name=name)) from error
+        raise NotAllowed(refusals.get(error.code, DENIED), name=name) from error
     file = part(info, "file")
-    if reason := unread_reason({"id": attachment.id, **file}):
-        raise NotAllowed(f"“{name_of({'name': attachment.name, **file})}” {reason}")
+    if why := unread_part({"id": attachment.id, "name": attachment.name, **file}):
+        raise NotAllowed(why.reason, **dict(why.values))
     return file
 
 
@@ -160,8 +166,8 @@ def _delivered_text(file: Payload) -> str:
 
 
 def _too_large(name: str) -> TooLong:
-    limit_mb = FILE_LIMIT_BYTES // 1024**2
-    return TooLong(f"{name} is larger than the limit of {limit_mb} MB. Please upload a smaller file.")
+    message = marked("{name} is larger than the limit of {limit}. Please upload a smaller file.")
+    return TooLong(message, name=name, limit=formats.size(FILE_LIMIT_BYTES // 1024**2))
 
 
 def _trusted(url: str, api_url: str) -> bool:
@@ -217,12 +223,12 @@ class ImageUploads:
                 await self.show(images, digest)
             except SlackRejected as error:
                 log.warning("The images of an answer are left out: %s", error)
-                return NO_IMAGE.format(error.code)
+                return tr(NO_IMAGE, code=error.code)
             except (SlackRateLimited, SlackUnsure) as error:
                 log.warning("The images of an answer could not be uploaded: %s", error)
                 wait_s = error.wait_s if isinstance(error, SlackRateLimited) else pause_s
                 if time.monotonic() + wait_s > give_up_at:
-                    return NO_UPLOAD
+                    return tr(NO_UPLOAD)
             else:
                 return ""
             await asyncio.sleep(wait_s)
@@ -252,7 +258,7 @@ class ImageUploads:
                     raise SlackRejected("an upload", f"status {response.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise SlackUnsure(f"An upload to Slack failed: {type(error).__name__}") from error
-        done = {"files": [{"id": place["file_id"], "title": alt or "Image"}]}
+        done = {"files": [{"id": place["file_id"], "title": alt or tr("Image")}]}
         if not self._data.get("thread"):
             await self._share(done, FILE_PATIENCE_S)
         else:

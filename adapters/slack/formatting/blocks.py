@@ -12,6 +12,7 @@ import msgspec
 from adapters.shared.markdown import split, tidy, utf16, without_images
 from adapters.slack.formatting.mrkdwn import escaped, from_markdown
 from bot.domain.turns import Reply, Source
+from bot.domain.words import tr
 
 Block = dict[str, Any]
 
@@ -157,15 +158,15 @@ def trailer(reply: Reply, post: str, conversation: str) -> list[Block]:
     """
     blocks: list[Block] = [_sources(reply.sources)] if reply.sources else []
     if reply.prompt:
-        named = {"type": "mrkdwn", "text": f"Prompt: {escaped(defused(reply.prompt[:TITLE_LIMIT]))}"}
+        named = {"type": "mrkdwn", "text": f"{tr('Prompt')}: {escaped(defused(reply.prompt[:TITLE_LIMIT]))}"}
         blocks.append({"type": "context", "elements": [named]})
     if reply.confirm:
         blocks.append(_confirmation(reply, conversation))
     if reply.rate and not reply.private:
         value = button_value(post, conversation)
-        again = _button("Try again", AGAIN_ACTION, value)
-        sent = _button("What did you send?", SENT_ACTION, value)
-        more = [_button("Variations", VARY_ACTION, value)] if reply.images else []
+        again = _button(tr("Try again"), AGAIN_ACTION, value)
+        sent = _button(tr("What did you send?"), SENT_ACTION, value)
+        more = [_button(tr("Variations"), VARY_ACTION, value)] if reply.images else []
         blocks += [_rating(post, conversation), {"type": "actions", "elements": [*more, again, sent]}]
     return blocks
 
@@ -173,13 +174,13 @@ def trailer(reply: Reply, post: str, conversation: str) -> list[Block]:
 def _confirmation(reply: Reply, conversation: str) -> Block:
     """The button that confirms a command."""
     value = button_value("", conversation, command=reply.confirm)
-    confirm = _button(reply.confirm_label, CONFIRM_ACTION, value) | {"style": "danger"}
+    confirm = _button(tr(reply.confirm_label), CONFIRM_ACTION, value) | {"style": "danger"}
     return {"type": "actions", "elements": [confirm]}
 
 
 def stop_button(conversation: str, event: str) -> list[Block]:
     """The Stop button of a message that grows by edits; native streams have Slack's own."""
-    stop = _button("Stop", STOP_ACTION, button_value("", conversation, event=event))
+    stop = _button(tr("Stop"), STOP_ACTION, button_value("", conversation, event=event))
     return [{"type": "actions", "elements": [stop]}]
 
 
@@ -194,7 +195,7 @@ def _button(words: str, action: str, value: str) -> Block:
 
 
 def _sources(sources: Sequence[Source]) -> Block:
-    line = "Sources: "
+    line = f"{tr('Sources:')} "
     for number, source in enumerate(sources):
         title = escaped(defused(source.title[:TITLE_LIMIT]).replace("|", "/")) or source.url
         url = source.url.replace("|", "%7C").replace(">", "%3E").replace("<", "%3C")
@@ -207,18 +208,18 @@ def _sources(sources: Sequence[Source]) -> Block:
 
 
 def _rating(post: str, conversation: str) -> Block:
-    def button(good: bool, words: str) -> dict[str, Any]:
+    def button(good: bool, words: str, label: str) -> dict[str, Any]:
         return {
             "text": {"type": "plain_text", "text": words},
             "value": button_value(post, conversation, good=good),
-            "accessibility_label": f"Rate this answer as {words.lower()}",
+            "accessibility_label": label,
         }
 
     buttons = {
         "type": "feedback_buttons",
         "action_id": RATING_ACTION,
-        "positive_button": button(True, "Good"),
-        "negative_button": button(False, "Bad"),
+        "positive_button": button(True, tr("Good"), tr("Rate this answer as good")),
+        "negative_button": button(False, tr("Bad"), tr("Rate this answer as bad")),
     }
     return {"type": "context_actions", "elements": [buttons]}
 
@@ -236,8 +237,12 @@ def preview(text: str) -> str:
 
 def shown_text(reply: Reply, form: MessageForm = MessageForm.WHOLE) -> str:
     """The text of a reply; for images without text, their description. Without blocks it ends with the sources."""
-    text = reply.text if reply.text.strip() else next((i.alt for i in reply.images if i.alt), "Here you are.")
+    text = (
+        reply.text
+        if reply.text.strip()
+        else next((i.alt for i in reply.images if i.alt), tr("Here you are."))
+    )
     if form == MessageForm.WHOLE or not reply.sources:
         return text
     sources = (f"[{one.title}]({one.url})" if one.url else one.title for one in reply.sources)
-    return "\n".join([f"{text}\n\nSources:", *(f"- {source}" for source in sources)])
+    return "\n".join([f"{text}\n\n{tr('Sources:')}", *(f"- {source}" for source in sources)])

@@ -9,6 +9,7 @@ from adapters.slack.formatting.blocks import Block
 from adapters.slack.formatting.mrkdwn import escaped, from_markdown
 from adapters.slack.payloads import Payload, part
 from bot.domain.turns import UserProfile
+from bot.domain.words import tr, trn
 
 View = dict[str, Any]
 
@@ -35,26 +36,26 @@ def plain_text(text: str) -> Block:
 
 def ask() -> View:
     """The modal for a long question."""
-    question = _input("Your question", "The answer arrives as a direct message.")
-    return _form(ASK_VIEW, "Ask Parley", "Ask", {}, [question])
+    question = _input(tr("Your question"), tr("The answer arrives as a direct message."))
+    return _form(ASK_VIEW, tr("Ask Parley"), tr("Ask"), {}, [question])
 
 
 def ask_about(text: str, known: Mapping[str, str]) -> View:
     """The modal for a question about a message; `known` holds its place and author."""
     pieces = [text[at : at + SECTION_LIMIT] for at in range(0, len(text), SECTION_LIMIT)][:QUOTE_BLOCKS]
-    author: Block = {"type": "context", "elements": [plain_text(f"{known['author']} wrote:")]}
+    author: Block = {"type": "context", "elements": [plain_text(tr("{name} wrote:", name=known["author"]))]}
     quote: list[Block] = [
         {"type": "section", "block_id": f"{_QUOTE}{number}", "text": plain_text(piece)}
         for number, piece in enumerate(pieces)
     ]
-    question = _input("Your question", "The answer appears in the message's thread.")
-    return _form(ASK_ABOUT_VIEW, "Ask about this", "Ask", known, [author, *quote, question])
+    question = _input(tr("Your question"), tr("The answer appears in the message's thread."))
+    return _form(ASK_ABOUT_VIEW, tr("Ask about this"), tr("Ask"), known, [author, *quote, question])
 
 
 def comment(known: Mapping[str, str]) -> View:
     """The modal for a comment on a bad answer."""
-    words = _input("What was wrong with it?", "Stored with the answer, to help improve this bot.")
-    return _form(COMMENT_VIEW, "Feedback", "Send", known, [words | {"optional": True}])
+    words = _input(tr("What was wrong with it?"), tr("Stored with the answer, to help improve this bot."))
+    return _form(COMMENT_VIEW, tr("Feedback"), tr("Send"), known, [words | {"optional": True}])
 
 
 def _form(kind: str, title: str, send: str, known: Mapping[str, str], blocks: Sequence[Block]) -> View:
@@ -63,7 +64,7 @@ def _form(kind: str, title: str, send: str, known: Mapping[str, str], blocks: Se
         "callback_id": kind,
         "title": plain_text(title),
         "submit": plain_text(send),
-        "close": plain_text("Cancel"),
+        "close": plain_text(tr("Cancel")),
         "private_metadata": msgspec.json.encode(known).decode(),
         "blocks": list(blocks),
     }
@@ -111,16 +112,16 @@ def home(
     """
     blocks: list[Block] = _sections(from_markdown(words)) if words else []
     if asks:
-        delete = _button("Delete", FORGET_NOW) | {"style": "danger"}
-        blocks.append({"type": "actions", "elements": [delete, _button("Keep it", KEEP)]})
-    blocks.append(_header("Settings"))
-    usual = f"Default: {profile.usual}" if profile.usual else ""
-    templates = _menu("Prompt", CHOOSE_TEMPLATE, profile.templates, profile.template, usual)
-    deployments = _menu("Model", CHOOSE_DEPLOYMENT, profile.deployments, profile.deployment)
-    blocks += templates + deployments or [_section("There are no settings to choose from.")]
+        delete = _button(tr("Delete"), FORGET_NOW) | {"style": "danger"}
+        blocks.append({"type": "actions", "elements": [delete, _button(tr("Keep it"), KEEP)]})
+    blocks.append(_header(tr("Settings")))
+    usual = tr("Default: {name}", name=profile.usual) if profile.usual else ""
+    templates = _menu(tr("Prompt"), CHOOSE_TEMPLATE, profile.templates, profile.template, usual)
+    deployments = _menu(tr("Model"), CHOOSE_DEPLOYMENT, profile.deployments, profile.deployment)
+    blocks += templates + deployments or [_section(tr("There are no settings to choose from."))]
     blocks += _channel_settings(channel, there)
-    blocks += [_header("Usage"), *_sections(from_markdown(profile.usage) or "No usage yet.")]
-    blocks += [_header("Your data"), _stored_data(profile)]
+    blocks += [_header(tr("Usage")), *_sections(from_markdown(profile.usage) or tr("No usage yet."))]
+    blocks += [_header(tr("Your data")), _stored_data(profile)]
     view: View = {"type": "home", "blocks": blocks}
     return view | {"private_metadata": channel} if channel else view
 
@@ -145,17 +146,17 @@ def _channel_settings(channel: str, there: UserProfile | None) -> list[Block]:
     picker: Block = {
         "type": "conversations_select",
         "action_id": CHOOSE_CHANNEL,
-        "placeholder": plain_text("Pick a channel"),
+        "placeholder": plain_text(tr("Pick a channel")),
         "filter": {"include": ["public", "private"], "exclude_bot_users": True},
     }
     if channel:
         picker["initial_conversation"] = channel
-    pick = "*Participation in a channel*\nWhat I answer there without a mention."
-    blocks: list[Block] = [_header("Channels"), _section(pick) | {"accessory": picker}]
+    pick = f"*{tr('Participation in a channel')}*\n{tr('What I answer there without a mention.')}"
+    blocks: list[Block] = [_header(tr("Channels")), _section(pick) | {"accessory": picker}]
     if there is None:
         return blocks
-    usual = f"Default: {there.usual_mode}" if there.usual_mode else ""
-    menu = _menu("Mode", CHOOSE_MODE, there.modes, there.mode, usual)
+    usual = tr("Default: {name}", name=there.usual_mode) if there.usual_mode else ""
+    menu = _menu(tr("Mode"), CHOOSE_MODE, there.modes, there.mode, usual)
     described = "\n".join(f"• *{name}*: {description}" for name, description in there.modes)
     return [*blocks, *menu, _section(described)] if menu else blocks
 
@@ -178,7 +179,7 @@ def _menu(
     """A menu whose first option is Automatic. Values begin with `=`, because Slack allows no empty ones."""
     if not choices:
         return []
-    options = [_option("Automatic", usual) | {"value": "="}]
+    options = [_option(tr("Automatic"), usual) | {"value": "="}]
     options += [_option(name, description) for name, description in choices[: OPTIONS_LIMIT - 1]]
     menu: Block = {"type": "static_select", "action_id": action, "options": options}
     menu["initial_option"] = next(
@@ -197,10 +198,12 @@ def _short(text: str) -> str:
 
 
 def _stored_data(profile: UserProfile) -> Block:
-    answers = f"{profile.answers} answer{'' if profile.answers == 1 else 's'}"
-    conversations = f"{profile.conversations} conversation{'' if profile.conversations == 1 else 's'}"
-    button = _button("Delete my data…", FORGET)
-    return _section(f"{answers} in {conversations}.") | {"accessory": button}
+    text = tr(
+        "{answers} in {conversations}.",
+        answers=trn("{count} answer", "{count} answers", profile.answers),
+        conversations=trn("{count} conversation", "{count} conversations", profile.conversations),
+    )
+    return _section(text) | {"accessory": _button(tr("Delete my data…"), FORGET)}
 
 
 def _button(words: str, action: str) -> Block:

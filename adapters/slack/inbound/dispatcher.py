@@ -19,12 +19,13 @@ from adapters.slack.workspaces.workspace import Later, Workspace, Workspaces
 from bot.domain.adapter import Accept
 from bot.domain.errors import ConfigError, Malformed, PlatformUnavailable, StateUnavailable
 from bot.domain.events import Event, FeedbackGiven, MessageEdited, MessageReceived, StopRequested, User
+from bot.domain.words import marked, tr
 
 log = logging.getLogger(__name__)
 
-WORKING = "Working on it…"
-NOT_YOURS = "Only the person who asked, or an administrator of this bot, can stop this answer."
-BUSY = "Several of your messages are still waiting for an answer here. Please try again in a moment."
+WORKING = marked("Working on it…")
+NOT_YOURS = marked("Only the person who asked, or an administrator of this bot, can stop this answer.")
+BUSY = marked("Several of your messages are still waiting for an answer here. Please try again in a moment.")
 
 
 class Dispatcher:
@@ -140,7 +141,7 @@ class Dispatcher:
             return
         asked_here = data.get("question") == data.get("thread")
         thread = {} if asked_here else {"thread_ts": data["thread"]}
-        args = {"channel": data["channel"], "user": data["user"], "text": words}
+        args = {"channel": data["channel"], "user": data["user"], "text": tr(words)}
         try:
             await workspace.api.call("chat.postEphemeral", args | thread)
         except PlatformUnavailable as error:
@@ -151,7 +152,7 @@ def _ephemeral_response(words: str) -> str:
     """The body of an ephemeral response to a command."""
     if not words:
         return ""
-    return msgspec.json.encode({"response_type": "ephemeral", "text": words}).decode()
+    return msgspec.json.encode({"response_type": "ephemeral", "text": tr(words)}).decode()
 
 
 def _with_origin(event: Event, place: Origin) -> Event:

@@ -17,15 +17,16 @@ from adapters.slack.workspaces.workspace import Later, Workspace
 from bot.domain.adapter import SelfService
 from bot.domain.errors import PlatformUnavailable, Refused, StateUnavailable
 from bot.domain.events import FeedbackGiven, MessageReceived, User
+from bot.domain.words import marked, tr
 
 log = logging.getLogger(__name__)
 
-HOME_AWAY = "I can't load this right now. Please reopen this tab in a moment."
-HOME_EMPTY = "Send me a message in the Messages tab, or mention me in a channel."
-NOT_A_MEMBER = (
+HOME_AWAY = marked("I can't load this right now. Please reopen this tab in a moment.")
+HOME_EMPTY = marked("Send me a message in the Messages tab, or mention me in a channel.")
+NOT_A_MEMBER = marked(
     "Only members of a channel can change what I answer there. Join the channel, or ask one of its members."
 )
-MODE_NOT_SET = (
+MODE_NOT_SET = marked(
     "I couldn't change that: I can't see who is a member of this channel. Invite me there, or mention me in it with "
     "`follow`, `dialogue`, `mention-only` or `mute`."
 )
@@ -87,7 +88,7 @@ class HomeAndModals:
     # -------------------------------------------------------------- tabs and threads
 
     def _opened(self, event: Payload, workspace: Workspace, team: str) -> None:
-        prompts = [dict(prompt) for prompt in SUGGESTED_PROMPTS]
+        prompts = [{name: tr(words) for name, words in prompt.items()} for prompt in SUGGESTED_PROMPTS]
         match event.get("type"), event.get("tab"):
             case "app_home_opened", "messages":
                 # With a thread_ts, the prompts don't appear in an agent's messages tab.
@@ -108,14 +109,14 @@ class HomeAndModals:
         self, workspace: Workspace, user: User, words: str = "", *, asks: bool = False, channel: str = ""
     ) -> None:
         try:
-            view = views.notice(HOME_EMPTY)
+            view = views.notice(tr(HOME_EMPTY))
             if self._self_service is not None:
                 there = await self._self_service.profile(user, channel) if channel else None
                 profile = await self._self_service.profile(user, "")
                 view = views.home(profile, words, asks=asks, channel=channel, there=there)
         except StateUnavailable as error:
             log.warning("Could not load a Home tab: %s", error)
-            view = views.notice(HOME_AWAY)
+            view = views.notice(tr(HOME_AWAY))
         await self._call(workspace, "views.publish", {"user_id": user.id, "view": view})
 
     async def _pressed_at_home(self, payload: Payload, workspace: Workspace, team: str) -> None:
@@ -157,14 +158,16 @@ class HomeAndModals:
                 return
             if await is_in_channel(workspace, user.id, channel):
                 await self._self_service.choose(user, channel, mode=mode)
-                words = f"Saved: the mode of this channel is now {mode or 'the default one'}."
+                words = tr("Saved: the mode of this channel is now the default one.")
+                if mode:
+                    words = tr("Saved: the mode of this channel is now {mode}.", mode=mode)
             else:
-                words = NOT_A_MEMBER
+                words = tr(NOT_A_MEMBER)
         except Refused as refusal:
             words = str(refusal)
         except (PlatformUnavailable, StateUnavailable) as error:
             log.info("The participation mode of a channel could not be set: %s", error)
-            words = MODE_NOT_SET
+            words = tr(MODE_NOT_SET)
         await self._publish(workspace, user, words, channel=channel)
 
     # -------------------------------------------------------------- forms
@@ -191,7 +194,7 @@ class HomeAndModals:
             "files": _file_ids(content),
             "response_url": str(payload.get("response_url") or ""),
         }
-        self.open(workspace, payload, views.ask_about(as_text(content) or "(no text)", known))
+        self.open(workspace, payload, views.ask_about(as_text(content) or tr("(no text)"), known))
 
     async def _call(self, workspace: Workspace, method: str, args: Mapping[str, object]) -> None:
         try:

@@ -10,33 +10,34 @@ from adapters.slack.payloads import Payload, part, string
 from adapters.slack.workspaces.workspace import Workspace
 from bot.domain.errors import NotAllowed
 from bot.domain.events import QuotedMessage
+from bot.domain.words import marked
 
 PATIENCE_S = 5.0
 MEMBER_PAGES = 5
 MEMBERS = 1_000  # of one page, the maximum (docs.slack.dev/reference/methods/conversations.members)
 
-LONG = (
-    f"were not read: of a long thread, I read the first message and the newest {thread_history.MESSAGES - 1}."
+LONG = marked(
+    "were not read: of a long thread, I read the first message and the newest 49."  # thread_history.MESSAGES - 1
 )
-NO_LINK = "I can't open this link: it doesn't lead to a message in Slack."
-NOT_THERE = (
+NO_LINK = marked("I can't open this link: it doesn't lead to a message in Slack.")
+NOT_THERE = marked(
     "I can't read the linked message: I'm not a member of its channel, or it isn't in this workspace. Invite me there "
     "with /invite, or copy the text here."
 )
-GONE = "The linked message no longer exists, so I can't read it."
-OTHER_DM = (
+GONE = marked("The linked message no longer exists, so I can't read it.")
+OTHER_DM = marked(
     "I can't read the linked message: it is in a direct conversation that isn't this one. Copy its text here."
 )
-NOT_FOR_YOU = (
+NOT_FOR_YOU = marked(
     "I can't show the linked message here: only members of its channel may read it, and you aren't one."
 )
-NO_SCOPE = (
+NO_SCOPE = marked(
     "I can't check who may read the linked message, because the app lacks a permission. Ask an administrator to run "
     "`parley check`, or copy the text here."
 )
-TOO_MANY_MEMBERS = (
-    "I can't check whether you may read the linked message, because its channel has more than "
-    f"{MEMBER_PAGES * MEMBERS:,} members. Copy its text here."
+TOO_MANY_MEMBERS = marked(
+    "I can't check whether you may read the linked message, because its channel has more than {count} "
+    "members. Copy its text here."
 )
 _NOT_THERE = frozenset(
     {"not_in_channel", "channel_not_found", "team_not_found", "no_permission", "access_denied"}
@@ -117,7 +118,7 @@ async def is_in_channel(workspace: Workspace, user: str, channel: str) -> bool:
             return False
         args["cursor"] = cursor
     if user:
-        raise NotAllowed(TOO_MANY_MEMBERS)
+        raise NotAllowed(TOO_MANY_MEMBERS, count=MEMBER_PAGES * MEMBERS)
     return False
 
 

@@ -9,6 +9,7 @@ from adapters.slack.payloads import message_id, time_of
 from adapters.slack.workspaces.workspace import Workspace
 from bot.domain.errors import PlatformUnavailable
 from bot.domain.events import Address, MessageReceived, User
+from bot.domain.words import tr
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,9 @@ async def post(workspace: Workspace, channel: str, user: User, text: str) -> Mes
     """Post a person's question in its channel. None if Slack refuses, or does not answer in time."""
     shown = text if len(text) <= QUESTION_LIMIT else text[:QUESTION_LIMIT] + "…"
     words = blocks.defused(shown).replace("\n", "\n> ")
-    head = "You asked:" if channel.startswith("D") else f"**{user.name or 'Somebody'}** asks:"
+    head = tr("You asked:")
+    if not channel.startswith("D"):
+        head = tr("**{name}** asks:", name=user.name or tr("Somebody"))
     args = {
         "channel": channel,
         **blocks.message(f"{head}\n> {words}"),

@@ -19,6 +19,7 @@ from adapters.slack.payloads import Payload, objects, part, string, time_of
 from adapters.slack.workspaces.workspace import Workspace
 from bot.domain.errors import NotAllowed
 from bot.domain.events import GAP, QuotedMessage
+from bot.domain.words import marked
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +28,11 @@ PAGES = 5  # threads are read from their start, so in longer ones (1,000 message
 PAGE = 200
 PATIENCE_S = 5.0  # with the names, less than the 8 seconds for which an answer waits
 NAMES_PATIENCE_S = 3.0
-NO_MEMBER = "I'm not a member of this channel, so I can't read its messages. Invite me with /invite."
-LIMITED = "could not be read, because Slack limits how often apps may read. Ask again in a minute."
-NEWEST = f"were not read: I read the newest {MESSAGES}."
-INTERRUPTED = "could not be read, because Slack did not answer. Ask again in a minute."
-TOO_MANY = f"could not be read, because the thread has more than {PAGES * PAGE:,} messages."
+NO_MEMBER = marked("I'm not a member of this channel, so I can't read its messages. Invite me with /invite.")
+LIMITED = marked("could not be read, because Slack limits how often apps may read. Ask again in a minute.")
+NEWEST = marked("were not read: I read the newest 50.")  # MESSAGES
+INTERRUPTED = marked("could not be read, because Slack did not answer. Ask again in a minute.")
+TOO_MANY = marked("could not be read, because the thread has more than 1,000 messages.")  # PAGES * PAGE
 
 
 async def thread_messages(

@@ -14,6 +14,7 @@ from adapters.slack.messages.file_content import FileContents, read_files
 from adapters.slack.messages.permalinks import MAX_LINKS, links_in
 from adapters.slack.payloads import Payload, objects, part, string, time_of
 from bot.domain.events import Attachment, MessageParts, MessageReceived, QuotedMessage, UnreadPart
+from bot.domain.words import marked
 
 MAX_ATTACHMENTS = 20
 MAX_NESTING = 3
@@ -44,7 +45,7 @@ _CODE_OR_QUOTE = re.compile(r"```.*?```|`[^`\n]+`|^(?:&gt;|>)[^\n]*", re.DOTALL 
 _TAG = re.compile(r"<(?:@(?P<id>[UWB][A-Z0-9]+)|!subteam\^|!(?:here|channel|everyone)\b)[^<>\n]*>")
 _NOT_A_WORD = re.compile(r"[\W_]+")
 _LONG = UnreadPart(name="The message", reason="was only read in part, because it is too large.")
-_EMPTY_FORWARD = "came without its text, so I can't read it. Copy the text into a message, please."
+_EMPTY_FORWARD = marked("came without its text, so I can't read it. Copy the text into a message, please.")
 
 
 class MessageContent(NamedTuple):

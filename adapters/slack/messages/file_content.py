@@ -5,11 +5,12 @@ from typing import NamedTuple, cast
 
 from adapters.slack.payloads import Payload, objects, part, string
 from bot.domain.events import Attachment, QuotedMessage, UnreadPart
+from bot.domain.words import marked
 
 CANVAS_MIME = "application/vnd.slack-docs"
 MAX_FILES = 20
 TEXT_CHARACTERS = 40_000
-UNNAMED = "A file"
+UNNAMED = marked("A file")
 _ID_CHARACTERS, _URL_CHARACTERS = 255, 4_096
 
 _CANVAS_MODES = frozenset(
@@ -24,16 +25,22 @@ _SERVICES = {
     "onedrive": "OneDrive",
     "sharepoint": "SharePoint",
 }
-_DELETED = "was deleted in Slack."
-_HIDDEN = "can't be opened: it is older than what this workspace's Slack plan keeps visible."
-_DENIED = "can't be opened: Slack gives me no access to it. Upload it in this conversation, please."
-_LIST = "is a Slack list, which I can't read. Export it as a CSV file, and send that, please."
-_NO_ID = "can't be opened: Slack sent no details about it. Upload it again, please."
-_NO_TRANSCRIPT = "is a recording without a transcript, so I can't listen to it. Write what it says, please."
-_TRANSCRIBING = "is a recording that Slack hasn't transcribed yet. Ask again in a minute, please."
-_ONLY_TRANSCRIPT = "is a video; I only read what is said in it."
-_CUT_TRANSCRIPT = "has a long transcript; I only read its beginning."
-_EMAIL_FILE = "came with an e-mail, and I can't open it there. Upload it as a file, please."
+_DELETED = marked("was deleted in Slack.")
+_HIDDEN = marked("can't be opened: it is older than what this workspace's Slack plan keeps visible.")
+_DENIED = marked("can't be opened: Slack gives me no access to it. Upload it in this conversation, please.")
+_LIST = marked("is a Slack list, which I can't read. Export it as a CSV file, and send that, please.")
+_NO_ID = marked("can't be opened: Slack sent no details about it. Upload it again, please.")
+_NO_TRANSCRIPT = marked(
+    "is a recording without a transcript, so I can't listen to it. Write what it says, please."
+)
+_TRANSCRIBING = marked("is a recording that Slack hasn't transcribed yet. Ask again in a minute, please.")
+_ONLY_TRANSCRIPT = marked("is a video; I only read what is said in it.")
+_CUT_TRANSCRIPT = marked("has a long transcript; I only read its beginning.")
+_EMAIL_FILE = marked("came with an e-mail, and I can't open it there. Upload it as a file, please.")
+_STORED_IN = marked("is stored in {service}, where I can't open it. Download it and upload it here, please.")
+_STORED_OUTSIDE = marked(
+    "is stored outside Slack, where I can't open it. Download it and upload it here, please."
+)
 _ACCESS = {
     "access_denied": _DENIED,
     "file_not_found": _DELETED,
@@ -68,8 +75,12 @@ def read_files(files: object) -> FileContents:
     for file in listed[:MAX_FILES]:
         contents = contents.plus(_file(file))
     if (more := len(listed) - MAX_FILES) > 0:
-        reason = f"were not read: I read at most {MAX_FILES} files of a message."
-        contents = contents.plus(FileContents(unread=(UnreadPart(name=f"{more} more files", reason=reason),)))
+        rest = UnreadPart(
+            name="The other files ({count})",
+            reason="were not read: I read at most {limit} files of a message.",
+            values=(("count", more), ("limit", MAX_FILES)),
+        )
+        contents = contents.plus(FileContents(unread=(rest,)))
     return contents
 
 
@@ -80,21 +91,27 @@ def name_of(file: Payload, unnamed: str = UNNAMED) -> str:
     return " ".join(((title or name) if titled else (name or title)).split())[:200] or unnamed
 
 
-def unread_reason(file: Payload) -> str:
-    """Why a file can't be fetched; empty if it can."""
+def unread_part(file: Payload) -> UnreadPart | None:
+    """A file that can't be fetched, and why; None if it can."""
+    reason, values = _obstacle(file)
+    return UnreadPart(name=name_of(file), reason=reason, values=values) if reason else None
+
+
+def _obstacle(file: Payload) -> tuple[str, tuple[tuple[str, str], ...]]:
     access, mode = string(file.get("file_access")), string(file.get("mode"))
     if reason := _MODES.get(mode) or _ACCESS.get(access):
-        return reason
+        return reason, ()
     if string(file.get("filetype")) == "list" or string(file.get("mimetype")).startswith(
         "application/vnd.slack-list"
     ):
-        return _LIST
+        return _LIST, ()
     if file.get("is_external") is True or mode == "external":
         kind = string(file.get("external_type")).lower()
         service = _SERVICES.get(kind) or string(file.get("external_type"))
-        where = f"in {service}" if service and service != "unknown" else "outside Slack"
-        return f"is stored {where}, where I can't open it. Download it and upload it here, please."
-    return "" if string(file.get("id")) else _NO_ID
+        if service and service != "unknown":
+            return _STORED_IN, (("service", service),)
+        return _STORED_OUTSIDE, ()
+    return ("" if string(file.get("id")) else _NO_ID), ()
 
 
 def transcript_of(file: Payload) -> str:
@@ -110,8 +127,8 @@ def missing_transcript(file: Payload) -> str:
 
 def _file(file: Payload) -> FileContents:
     name = name_of(file)
-    if reason := unread_reason(file):
-        return FileContents(unread=(UnreadPart(name=name, reason=reason),))
+    if why := unread_part(file):
+        return FileContents(unread=(why,))
     if words := transcript_of(file):
         return FileContents(transcripts=((name, words),)).plus(_rest_of_clip(file, name))
     if _is_email(file) and (email := _email(file, name)):

@@ -8,18 +8,19 @@ from adapters.teams.activities.card_text import card_text
 from adapters.teams.activities.html_text import LOOP, html_to_text, media_part
 from adapters.teams.activities.quotes import Quote, text_of
 from bot.domain.events import Attachment, UnreadPart
+from bot.domain.words import marked
 
-UNLINKED = "reached me without a link to its content. Please attach it again."
-LINKED = (
+UNLINKED = marked("reached me without a link to its content. Please attach it again.")
+LINKED = marked(
     "is only linked here, and I can't open the link. Please attach the file to a message in a one-on-one chat "
     "with me."
 )
-UNKNOWN = "reached me without content that I can read. Please paste its text."
+UNKNOWN = marked("reached me without content that I can read. Please paste its text.")
 VOICE = UnreadPart(
     name="The voice message", reason="can't be heard by me: Teams doesn't pass on its sound. Please type it."
 )
-_NO_CODE = "is stored where I can't read it. Please paste the code into the message."
-_LATER = "can't be opened by me. Please write down what matters in it."
+_NO_CODE = marked("is stored where I can't read it. Please paste the code into the message.")
+_LATER = marked("can't be opened by me. Please write down what matters in it.")
 _PATH = "/v3/attachments/"
 
 
@@ -67,17 +68,17 @@ def _file(file: File, content: dict[str, Any], kind: str) -> Part:
     if mime.startswith(("video/", "audio/")):
         return media_part(name, "video" if mime.startswith("video/") else "recording")
     if kind != FILE:
-        return UnreadPart(name=name if name != "file" else "A file", reason=LINKED)
+        return UnreadPart(name=name if name != "file" else marked("A file"), reason=LINKED)
     url = text_of(content, "downloadUrl")
     if not url:
-        return UnreadPart(name=name if name != "file" else "A file", reason=UNLINKED)
+        return UnreadPart(name=name if name != "file" else marked("A file"), reason=UNLINKED)
     known = text_of(content, "uniqueId") or file.content_url or url
     return Attachment(id=known, name=name, mime=mime, data={"kind": "file", "url": url})
 
 
 def _picture(file: File, kind: str) -> Part:
     if not file.content_url:
-        return UnreadPart(name=file.name or "The image", reason=UNLINKED)
+        return UnreadPart(name=file.name or marked("The image"), reason=UNLINKED)
     return picture(file.content_url, file.name or "image", kind)
 
 
@@ -122,20 +123,24 @@ def _card(file: File, kind: str, content: dict[str, Any]) -> Part | None:
         return OwnText(text_of(content, "title"))
     if "codesnippet" in kind:
         code = text_of(content, "code", "codeSnippet", "text", "content")
-        title = f"The code snippet “{name}”" if name else "The code snippet"
-        return OwnText(f"```\n{code}\n```") if code else UnreadPart(name=title, reason=_NO_CODE)
+        if code:
+            return OwnText(f"```\n{code}\n```")
+        title = marked("The code snippet “{title}”") if name else marked("The code snippet")
+        return UnreadPart(name=title, reason=_NO_CODE, values=(("title", name),))
     if kind.endswith((".audio", ".video", ".animation")):
         return _played(file, kind.rpartition(".")[2], content)
     if kind.endswith(("file.info", "file.consent")):
-        return UnreadPart(name=_named(file, content, "A file"), reason=UNLINKED)
+        return UnreadPart(name=_named(file, content, marked("A file")), reason=UNLINKED)
     if text := card_text(content):
         return Quote(kind="card", author=name, text=text)
-    for noun in ("meeting", "tab"):
+    for noun, title in (("meeting", marked("The meeting")), ("tab", marked("The tab"))):
         if kind.startswith(f"{noun}reference") or f".{noun}" in kind:
-            return UnreadPart(name=_named(file, content, f"The {noun}"), reason=_LATER)
+            return UnreadPart(name=_named(file, content, title), reason=_LATER)
     if not (name or file.content_url or content):
         return None
-    return UnreadPart(name=name or ("The card" if "card" in kind else "An attachment"), reason=UNKNOWN)
+    return UnreadPart(
+        name=name or (marked("The card") if "card" in kind else marked("An attachment")), reason=UNKNOWN
+    )
 
 
 def _played(file: File, kind: str, content: dict[str, Any]) -> Part:
@@ -144,7 +149,8 @@ def _played(file: File, kind: str, content: dict[str, Any]) -> Part:
         return VOICE
     if kind == "animation":
         return UnreadPart(
-            name=f"The GIF “{title}”" if title else "The GIF",
+            name=marked("The GIF “{title}”") if title else marked("The GIF"),
             reason="can't be opened by me. Please describe it in words.",
+            values=(("title", title),),
         )
     return media_part(title, "video" if kind == "video" else "recording")

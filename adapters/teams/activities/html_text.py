@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from adapters.teams.activities.html_tree import Element, parse_html
 from adapters.teams.activities.quotes import Quote
 from bot.domain.events import UnreadPart
+from bot.domain.words import marked
 
 LOOP = UnreadPart(name="The Loop component", reason="can't be opened by apps. Please paste its text.")
 _QUOTES = {"Reply": "quoted", "Message": "quoted", "Forward": "forwarded"}
@@ -20,8 +21,26 @@ _OBJECT = re.compile(r"/v\d/(?:objects|attachments)/([\w.-]{1,200})(?:/|$)")
 _ID = re.compile(r"[\w-]{3,200}")
 _LANGUAGE = re.compile(r"\blanguage-([a-z0-9+#.-]{1,20})")
 _GENERIC = frozenset(("", "media", "image", "video", "audio", "gif", "sticker", "picture"))
-_UNSEEN = "can't be opened by me. I only know this description of it."
-_UNDESCRIBED = "can't be opened by me, and has no description."
+_UNSEEN = marked("can't be opened by me. I only know this description of it.")
+_UNDESCRIBED = marked("can't be opened by me, and has no description.")
+_TITLED = {
+    "image": marked("The image “{title}”"),
+    "GIF": marked("The GIF “{title}”"),
+    "sticker": marked("The sticker “{title}”"),
+}
+_UNTITLED = {
+    "image": marked("The image"),
+    "GIF": marked("The GIF"),
+    "sticker": marked("The sticker"),
+    "file": marked("The file"),
+    "embedded page": marked("The embedded page"),
+}
+_MEDIA = {
+    "video": marked("is a video, which I can't watch."),
+    "recording": marked("is a recording, which I can't listen to. Please write down what it says."),
+    "file": marked("reached me without its content. Please attach the file again."),
+    "embedded page": marked("is embedded in the message, and I can't open it. Please paste its text."),
+}
 _MAX_NAME = 200
 _GIF_SUFFIX = re.compile(r"\s*\(GIF Image\)$", re.I)
 _GIF = re.compile(r"\bgif\b|giphy|tenor", re.I)
@@ -262,8 +281,9 @@ class _Writer:
             if not self._media:
                 return
         elif not self._media:
-            title = f"The {word} “{name}”" if name else f"The {word}"
-            self._content.unread.append(UnreadPart(name=title, reason=_UNSEEN if name else _UNDESCRIBED))
+            title = (_TITLED if name else _UNTITLED)[word]
+            reason = _UNSEEN if name else _UNDESCRIBED
+            self._content.unread.append(UnreadPart(name=title, reason=reason, values=(("title", name),)))
         self._line.append(f"[{word}: {name}]" if name else f"[{word}]")
 
     def _unreadable(self, element: Element) -> None:
@@ -278,16 +298,11 @@ class _Writer:
 
 def media_part(name: str, word: str) -> UnreadPart:
     """An unreadable video, recording, file or embedded page."""
-    reasons = {
-        "video": "is a video, which I can't watch.",
-        "recording": "is a recording, which I can't listen to. Please write down what it says.",
-        "file": "reached me without its content. Please attach the file again.",
-        "embedded page": "is embedded in the message, and I can't open it. Please paste its text.",
-    }
-    if not name and word in ("video", "recording"):
-        verb = "watched" if word == "video" else "heard"
-        return UnreadPart(name=f"The {word}", reason=f"can't be {verb} by me. Please describe it in words.")
-    return UnreadPart(name=name or f"The {word}", reason=reasons[word])
+    if not name and word == "video":
+        return UnreadPart(name="The video", reason="can't be watched by me. Please describe it in words.")
+    if not name and word == "recording":
+        return UnreadPart(name="The recording", reason="can't be heard by me. Please describe it in words.")
+    return UnreadPart(name=name or _UNTITLED[word], reason=_MEDIA[word])
 
 
 def _first(element: Element, *names: str) -> str:

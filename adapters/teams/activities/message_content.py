@@ -12,6 +12,7 @@ from adapters.teams.activities.html_tree import Element, parse_html
 from adapters.teams.activities.message_links import message_links
 from adapters.teams.activities.quotes import Quote, merged, quoted_reply, split_unread, text_of, words
 from bot.domain.events import Attachment, QuotedMessage, UnreadPart
+from bot.domain.words import marked
 
 EMPTY = UnreadPart(
     name="Your message",
@@ -21,8 +22,12 @@ _CUT = UnreadPart(
     name="The end of your message",
     reason="is too long for me to read. Please send it in parts, or as a file.",
 )
-_HIDDEN = (
+_HIDDEN = marked(
     "reached me without content: Teams doesn't pass it on to apps here. Please paste it, or send it to me in a "
+    "one-on-one chat."
+)
+_ALL_HIDDEN = marked(
+    "reached me without content: Teams doesn't pass them on to apps here. Please paste them, or send them to me in a "
     "one-on-one chat."
 )
 _RECORDED = UnreadPart(name="The voice message or the content of an app", reason=_HIDDEN)
@@ -243,7 +248,9 @@ def _missing(activity: Activity, html: HtmlContent, plain: str) -> list[UnreadPa
     if html.attachments > len(others):
         count = html.attachments - len(others)
         missing.append(
-            UnreadPart(name="An attachment" if count == 1 else f"{count} attachments", reason=_HIDDEN)
+            UnreadPart(name=marked("An attachment"), reason=_HIDDEN)
+            if count == 1
+            else UnreadPart(name="Some attachments ({count})", reason=_ALL_HIDDEN, values=(("count", count),))
         )
     if html.extensions > len(cards):
         missing.append(_RECORDED)

@@ -31,11 +31,12 @@ from bot.domain.events import (
     MessageReceived,
     User,
 )
+from bot.domain.words import in_every_language, marked
 
 TEAM_DELETED = ("teamDeleted", "teamHardDeleted")
-AGAIN, SENT, VARY = "Try again", "What did you send?", "Variations"
+AGAIN, SENT, VARY = marked("Try again"), marked("What did you send?"), marked("Variations")
 _BUTTONS = {AGAIN: "/again", SENT: "/sent", VARY: "/variations"}
-"""The texts that buttons below an answer send, and the commands that they stand for."""
+"""The texts that buttons below an answer send, in English, and the commands that they stand for."""
 ABOUT = "about"
 """In the value of a card's button: "answer" for a command about that answer, or "command"."""
 
@@ -143,9 +144,18 @@ def _base_fields(
     }
 
 
+def _button(text: str) -> str:
+    """The command for which a button below an answer stands, in whatever language it was shown; else empty."""
+    words = " ".join(text.split())  # clients may replace spaces that don't break
+    for message, command in _BUTTONS.items():
+        if words in (" ".join(each.split()) for each in in_every_language(message)):
+            return command
+    return ""
+
+
 def _received_message(activity: Activity) -> Event | None:
     content = read_content(activity)
-    text = _BUTTONS.get(content.text, content.text)
+    text = _button(content.text) or content.text
     direct = activity.kind == "personal"
     given = text or content.attachments or content.quotes or content.unread
     if not given and activity.value is not None:

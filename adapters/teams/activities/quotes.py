@@ -6,11 +6,15 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 from bot.domain.events import QuotedMessage, UnreadPart
+from bot.domain.words import marked
 
 _WORD = re.compile(r"[^\s!-/:-@\[-`{-~]+")
 _COMPARED = 60
 """Characters; previews are cut after about 200."""
-NAMES = {"quoted": "The quoted message", "forwarded": "The forwarded message"}
+NAMES = {"quoted": marked("The quoted message"), "forwarded": marked("The forwarded message")}
+
+_DELETED = marked("was deleted.")
+_WITHOUT_TEXT = marked("reached me without its text. Please paste it.")
 
 
 class Quote(NamedTuple):
@@ -70,8 +74,8 @@ def split_unread(quotes: Iterable[Quote]) -> tuple[tuple[QuotedMessage, ...], li
     unread: list[UnreadPart] = []
     for quote in quotes:
         if quote.deleted or not quote.text.strip():
-            why = "was deleted." if quote.deleted else "reached me without its text. Please paste it."
-            unread.append(UnreadPart(name=NAMES.get(quote.kind, "The card"), reason=why))
+            why = _DELETED if quote.deleted else _WITHOUT_TEXT
+            unread.append(UnreadPart(name=NAMES.get(quote.kind, marked("The card")), reason=why))
             continue
         quoted.append(
             QuotedMessage(

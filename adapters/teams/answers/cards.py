@@ -9,6 +9,7 @@ from adapters.teams.activities.parser import ABOUT, AGAIN, SENT, VARY
 from adapters.teams.answers.line_breaks import in_card
 from adapters.teams.api.connector import Fields
 from bot.domain.turns import UserProfile
+from bot.domain.words import tr, trn
 
 CARD = "application/vnd.microsoft.card.adaptive"
 WORDS = "application/vnd.microsoft.activity.message"
@@ -32,60 +33,67 @@ def attached(card: Fields) -> Fields:
 
 def welcome(has_settings: bool) -> Fields:
     """Buttons that send a message for the person, in a one-on-one chat."""
-    messages = [("What can you do?", "help"), ("Create an image of a red bicycle", "/image a red bicycle")]
+    messages = [
+        (tr("What can you do?"), "help"),
+        (tr("Create an image of a red bicycle"), tr("Draw a red bicycle")),
+    ]
     if has_settings:
-        messages.append(("Settings", "settings"))
+        messages.append((tr("Settings"), "settings"))
     actions = [_submit(title, {"type": "imBack", "value": words}) for title, words in messages]
-    return _card([_text("Try one of these, or just ask:", isSubtle=True)], actions)
+    return _card([_text(tr("Try one of these, or just ask:"), isSubtle=True)], actions)
 
 
 def group_settings_card(viewer: str) -> Fields:
     """The settings card that a group sees; for `viewer`, who asked, Teams replaces it with their own."""
-    words = "Only you see your settings and usage. Choices made here apply to everybody in this conversation."
-    return _card([_title("Settings"), _text(words)], [_execute("Show settings", "settings")], viewer)
+    words = tr(
+        "Only you see your settings and usage. Choices made here apply to everybody in this conversation."
+    )
+    return _card([_title(tr("Settings")), _text(words)], [_execute(tr("Show settings"), "settings")], viewer)
 
 
 def confirming(command: str, label: str = "Delete") -> Fields:
     """The button that confirms a command."""
-    return _card([], [_submit(label, _message_back(command, "command"))])
+    return _card([], [_submit(tr(label), _message_back(command, "command", tr(label)))])
 
 
 def image_buttons() -> Fields:
     """Buttons below an image, where Teams shows no suggested actions."""
-    return _card([], [_submit(words, _message_back(words, "answer")) for words in (VARY, AGAIN, SENT)])
+    return _card(
+        [], [_submit(tr(words), _message_back(words, "answer", tr(words))) for words in (VARY, AGAIN, SENT)]
+    )
 
 
 def forgetting(words: str) -> Fields:
     """What would be deleted, with buttons to confirm or cancel."""
-    buttons = [_execute("Delete", "forget_now", style="destructive"), _execute("Keep it", "settings")]
-    return _card([_title("Delete your data?"), _text(_words(words))], buttons)
+    buttons = [_execute(tr("Delete"), "forget_now", style="destructive"), _execute(tr("Keep it"), "settings")]
+    return _card([_title(tr("Delete your data?")), _text(_words(words))], buttons)
 
 
 def settings(profile: UserProfile, *, direct: bool, note: str = "", viewer: str = "") -> Fields:
     """Settings and usage. Teams refreshes the card automatically for `viewer`."""
-    scope = "For all your chats with me:" if direct else "For everybody in this conversation:"
-    body = [_title("Settings")]
+    scope = tr("For all your chats with me:") if direct else tr("For everybody in this conversation:")
+    body = [_title(tr("Settings"))]
     if note:
         body.append(_text(note, color="Good", weight="Bolder"))
     chosen = [
-        *_choice("template", "Prompt", profile.templates, profile.template),
-        *_choice("deployment", "Model", profile.deployments, profile.deployment),
-        *_choice("mode", "Participation", profile.modes, profile.mode, profile.usual_mode),
+        *_choice("template", tr("Prompt"), profile.templates, profile.template),
+        *_choice("deployment", tr("Model"), profile.deployments, profile.deployment),
+        *_choice("mode", tr("Participation"), profile.modes, profile.mode, profile.usual_mode),
     ]
     if chosen:
         body += [_text(scope, isSubtle=True), *chosen]
-    body += [_part("Usage"), *_shown(profile.usage)] if profile.usage else []
-    body += [_part("Your data"), _text(_stored_data(profile))]
-    actions = [_execute("Save", "choose", style="positive")] if chosen else []
-    forget = _execute("Delete my data…", "forget", associatedInputs="none")
-    actions += [_execute("Refresh", "settings"), forget]
+    body += [_part(tr("Usage")), *_shown(profile.usage)] if profile.usage else []
+    body += [_part(tr("Your data")), _text(_stored_data(profile))]
+    actions = [_execute(tr("Save"), "choose", style="positive")] if chosen else []
+    forget = _execute(tr("Delete my data…"), "forget", associatedInputs="none")
+    actions += [_execute(tr("Refresh"), "settings"), forget]
     return _card(body, actions, viewer)
 
 
 def sent(markdown: str) -> Fields:
     """The prompt of one answer."""
-    first, *more = split(markdown, TEXT_LIMIT) or ["No data is stored for this message."]
-    note = "Shortened, because the full text is too long for Teams." if more else ""
+    first, *more = split(markdown, TEXT_LIMIT) or [tr("No data is stored for this message.")]
+    note = tr("Shortened, because the full text is too long for Teams.") if more else ""
     return _card([*_shown(first), *([_text(note, isSubtle=True)] if note else [])], [])
 
 
@@ -123,7 +131,7 @@ def _card(body: list[Fields], actions: list[Fields], viewer: str = "") -> Fields
     if actions:
         card["actions"] = actions
     if viewer:
-        card["refresh"] = {"action": _execute("Refresh", "settings"), "userIds": [viewer]}
+        card["refresh"] = {"action": _execute(tr("Refresh"), "settings"), "userIds": [viewer]}
     return card
 
 
@@ -144,8 +152,9 @@ def _submit(title: str, message: Fields) -> Fields:
     return {"type": "Action.Submit", "title": title, "data": {"msteams": message}}
 
 
-def _message_back(words: str, about: str) -> Fields:
-    return {"type": "messageBack", "text": words, "displayText": words, "value": {ABOUT: about}}
+def _message_back(text: str, about: str, shown: str) -> Fields:
+    """A message of the person that the bot receives as `text`, and people see as `shown`."""
+    return {"type": "messageBack", "text": text, "displayText": shown, "value": {ABOUT: about}}
 
 
 def _execute(title: str, verb: str, **look: object) -> Fields:
@@ -162,7 +171,8 @@ def _choice(
         {"title": _shortened(f"{value}: {what}" if what else value), "value": value}
         for value, what in offered
     ]
-    choices.insert(0, {"title": f"Automatic ({usual})" if usual else "Automatic", "value": AUTOMATIC})
+    automatic = tr("Automatic ({name})", name=usual) if usual else tr("Automatic")
+    choices.insert(0, {"title": automatic, "value": AUTOMATIC})
     known = chosen if chosen in dict(offered) else AUTOMATIC
     return [{"type": "Input.ChoiceSet", "id": name, "label": label, "choices": choices, "value": known}]
 
@@ -173,10 +183,12 @@ def _shortened(title: str) -> str:
 
 def _stored_data(profile: UserProfile) -> str:
     if not profile.answers:
-        return "No data is stored about you."
-    answers = f"{profile.answers} answer{'' if profile.answers == 1 else 's'}"
-    where = f"{profile.conversations} conversation{'' if profile.conversations == 1 else 's'}"
-    return f"Stored: {answers} with your questions, in {where}."
+        return tr("No data is stored about you.")
+    return tr(
+        "Stored: {answers} with your questions, in {conversations}.",
+        answers=trn("{count} answer", "{count} answers", profile.answers),
+        conversations=trn("{count} conversation", "{count} conversations", profile.conversations),
+    )
 
 
 # ------------------------------------------------------------------ Markdown in a card

@@ -17,6 +17,7 @@ from adapters.teams.answers.line_breaks import has_single_newlines, with_line_br
 from adapters.teams.api.connector import Fields
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply, Source
+from bot.domain.words import marked, tr
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ PICTURE_BYTES = 1_000_000
 SMALLEST_PICTURE_BYTES = 60_000
 """Images are not shrunk below this when Teams rejects a message as too large."""
 SOURCES = 20
-NO_IMAGE = "_Teams didn't accept the image. Ask for it again, or tell your administrator._"
+NO_IMAGE = marked("_Teams didn't accept the image. Ask for it again, or tell your administrator._")
 _REWRITTEN = re.compile(r"\n {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<[a-z/!?]", re.M | re.I)
 """Text without any of these is not parsed. Each alternative begins with a certain character, which is found quickly."""
 _EXTENDS = re.compile(r"<[a-z/!?]|```|~~~", re.I)
@@ -63,7 +64,7 @@ def messages(reply: Reply, pictures: Sequence[Fields], limit: int, sensitivity: 
     The first one has the feedback buttons, each the sources that it cites, the last one with text the first
     image. Further images follow one by one, so that no activity is too large.
     """
-    answered = f"{reply.text.rstrip()}\n\n_Prompt: {reply.prompt}_" if reply.prompt else reply.text
+    answered = f"{reply.text.rstrip()}\n\n_{tr('Prompt')}: {reply.prompt}_" if reply.prompt else reply.text
     text, borders = _converted(answered)
     text = _with_marks(text.rstrip(), reply.sources)
     parts = [message(part) for part in split(text, limit, utf16, borders)] or [message("")]
@@ -87,16 +88,16 @@ def simplified(reply: Reply, label: str) -> Reply | None:
     """
     if reply.generated or reply.rate or reply.sources or reply.confirm or label:
         listed = [_listed(at, source) for at, source in enumerate(reply.sources[:SOURCES], 1)]
-        confirm = f"To confirm, send “{reply.confirm}”." if reply.confirm else ""
+        confirm = tr("To confirm, send “{command}”.", command=reply.confirm) if reply.confirm else ""
         text = "\n\n".join(filter(None, [reply.text, confirm, "\n".join(listed), label]))
         return replace(reply, text=text, generated=False, rate=False, sources=(), confirm="")
     if reply.images:
-        return replace(reply, text="\n\n".join(filter(None, [reply.text, NO_IMAGE])), images=())
+        return replace(reply, text="\n\n".join(filter(None, [reply.text, tr(NO_IMAGE)])), images=())
     return None
 
 
 def _listed(at: int, source: Source) -> str:
-    title = source.title or source.url or f"Source {at}"
+    title = source.title or source.url or tr("Source {number}", number=at)
     return f"{at}. [{title}]({source.url})" if source.url.startswith("https://") else f"{at}. {title}"
 
 
@@ -120,7 +121,7 @@ def _about(generated: bool, cited: Sequence[Fields], sensitivity: str) -> Fields
 def add_buttons(part: Fields, person: str) -> None:
     """Add suggested actions, which Teams shows in one-on-one chats to messages without attachments."""
     if "attachments" not in part:
-        actions = [{"type": "imBack", "title": words, "value": words} for words in (AGAIN, SENT)]
+        actions = [{"type": "imBack", "title": tr(words), "value": tr(words)} for words in (AGAIN, SENT)]
         part["suggestedActions"] = {"to": [person], "actions": actions}
 
 
@@ -145,7 +146,7 @@ def _cited(text: str, sources: Sequence[Source]) -> list[Fields]:
 def _claim(position: int, source: Source) -> Fields:
     profile: Fields = {
         "@type": "DigitalDocument",
-        "name": source.title[:80] or f"Source {position}",
+        "name": source.title[:80] or tr("Source {number}", number=position),
         "abstract": (source.excerpt or source.title or source.url)[:160] or "…",
     }
     if source.url.startswith("https://"):
@@ -157,7 +158,7 @@ def _with_marks(text: str, sources: Sequence[Source]) -> str:
     """The text with a mark for each source, because Teams only shows citations that have one."""
     marks = (f"[{position}]" for position in range(1, min(len(sources), SOURCES) + 1))
     missing = " ".join(mark for mark in marks if mark not in text)
-    return f"{text}\n\nSources: {missing}" if missing else text
+    return f"{text}\n\n{tr('Sources:')} {missing}" if missing else text
 
 
 # ------------------------------------------------------------------ Markdown

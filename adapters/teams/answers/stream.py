@@ -11,6 +11,7 @@ from adapters.teams.api.connector import GONE, Connector, Fields, TeamsRejected
 from bot.domain.adapter import STREAMED, StreamRecord
 from bot.domain.errors import LeaseLost, PlatformUnavailable
 from bot.domain.events import PostedMessage
+from bot.domain.words import marked
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +22,8 @@ MAX_PAUSE_S = 10.0
 """The final message waits no longer than this, however long Teams asks to wait."""
 _EXTRAS = {"entities", "attachments", "suggestedActions", "channelData"}
 """What a message has besides its text."""
-THINKING = "Thinking…"
-DOING = {"file": "Reading your file…", "picture": "Looking at your image…"}
+THINKING = marked("Thinking…")
+DOING = {"file": marked("Reading your file…"), "picture": marked("Looking at your image…")}
 """The informative message before the first text, of at most 1,000 characters."""
 
 

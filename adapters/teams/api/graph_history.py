@@ -26,6 +26,7 @@ from adapters.teams.api.credentials import Credentials
 from adapters.teams.cloud import Cloud
 from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
 from bot.domain.events import QuotedMessage
+from bot.domain.words import marked
 
 log = logging.getLogger(__name__)
 
@@ -33,21 +34,23 @@ MESSAGES = 50
 PAGES = 4
 """Pages of 50 messages, the most that Graph returns; of longer threads 200 messages are read."""
 REFUSAL_HOLDS_S = 1800.0
-UNREADABLE = (
+UNREADABLE = marked(
     "I can't read earlier messages here, because Teams only sends me messages that mention me. Please paste "
     "the text, or ask an owner to grant me permission to read this conversation."
 )
-NO_LINK = "This is not a link to a message in Teams. Use *Copy link* in the message's menu."
-ELSEWHERE = "The linked message belongs to another organisation, so I can't read it. Please paste its text."
-NO_MEMBER = (
+NO_LINK = marked("This is not a link to a message in Teams. Use *Copy link* in the message's menu.")
+ELSEWHERE = marked(
+    "The linked message belongs to another organisation, so I can't read it. Please paste its text."
+)
+NO_MEMBER = marked(
     "I only read linked messages of chats and channels that both of us are members of. Please paste the text, or add "
     "me there."
 )
-NOT_PERMITTED = (
+NOT_PERMITTED = marked(
     "I can't read the linked message, because I have no permission to read messages there. Please paste its text, or "
     "ask an owner to grant me permission to read that conversation."
 )
-NOT_FOUND = "I can't find the linked message. It may have been deleted. Please paste its text."
+NOT_FOUND = marked("I can't find the linked message. It may have been deleted. Please paste its text.")
 _CACHE_SIZE = 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=6)
 _ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

@@ -22,22 +22,25 @@ from adapters.teams.inbound.settings import SettingsDialogs, asks_for_settings
 from bot.domain.adapter import Accept
 from bot.domain.errors import Malformed, StateUnavailable, Unauthentic, Unavailable
 from bot.domain.events import Event, MessageReceived
+from bot.domain.words import marked, tr
 
 log = logging.getLogger(__name__)
 
 BODY_LIMIT_BYTES = 1024 * 1024
 """Activities of Teams are a few kilobytes, messages at most about 100."""
 
-WELCOME = (
+WELCOME = marked(
     "Hello! Send me a message here, or mention me in a chat or a channel. "
-    "`/image a red bicycle` creates an image, and `help` shows what else I can do."
+    "“Draw a red bicycle” creates an image, and `help` shows what else I can do."
 )
-WELCOME_ALL = (
+WELCOME_ALL = marked(
     "Hello, everybody! Mention me to ask a question here, or mention me with `help` to see what I can do. "
     "For private questions, or to send files, use a one-on-one chat with me."
 )
-BUSY = "Several of your messages are still waiting for an answer here. Please send this one again later."
-STRANGER = "Sorry, I'm not set up for your organisation. Please contact the people who run this bot."
+BUSY = marked(
+    "Several of your messages are still waiting for an answer here. Please send this one again later."
+)
+STRANGER = marked("Sorry, I'm not set up for your organisation. Please contact the people who run this bot.")
 _MAX_SEEN = 1024
 
 SendSoon = Callable[[Activity, Fields], None]
@@ -137,20 +140,20 @@ class WebhookHandler:
         for change in self._recent.changes(activity, event):
             receipt = await self._accept(change)
             if receipt == "busy":
-                self._send_soon(activity, {"type": "message", "text": BUSY})
+                self._send_soon(activity, {"type": "message", "text": tr(BUSY)})
             elif receipt in ("accepted", "duplicate", "ignored"):
                 self._recent.remember(change)
 
     def _welcome(self, activity: Activity) -> Fields:
         if activity.kind == "personal":
             card = cards.attached(cards.welcome(self._dialogs is not None))
-            return {"type": "message", "text": WELCOME, "attachments": [card]}
-        return {"type": "message", "text": WELCOME_ALL}
+            return {"type": "message", "text": tr(WELCOME), "attachments": [card]}
+        return {"type": "message", "text": tr(WELCOME_ALL)}
 
     def _decline(self, activity: Activity) -> web.Response:
         """Tell each conversation of a tenant that is not served once."""
         if activity.type == "message" and self._first_time(f"stranger {activity.conversation.id}"):
-            self._send_soon(activity, {"type": "message", "text": STRANGER})
+            self._send_soon(activity, {"type": "message", "text": tr(STRANGER)})
         return web.Response(status=403 if activity.type == "invoke" else 200)
 
     def _first_time(self, what: str) -> bool:

@@ -16,10 +16,11 @@ from adapters.teams.api.connector import Fields
 from bot.domain.adapter import SelfService
 from bot.domain.errors import Refused, StateUnavailable
 from bot.domain.events import MessageReceived
+from bot.domain.words import marked, tr
 
 log = logging.getLogger(__name__)
 
-AWAY = "Your settings are temporarily unavailable. Please try again in a minute."
+AWAY = marked("Your settings are temporarily unavailable. Please try again in a minute.")
 
 
 class SettingsDialogs:
@@ -49,12 +50,14 @@ class SettingsDialogs:
                 kind = cards.WORDS if isinstance(card, str) else cards.CARD
                 return {"statusCode": 200, "type": kind, "value": card}
             case "composeExtension/fetchTask" if value.get("commandId") == "sent":
-                return _dialog("What did you send?", await _shown(self._sent(activity, value)))
+                return _dialog(tr("What did you send?"), await _shown(self._sent(activity, value)))
             case "composeExtension/fetchTask" if value.get("commandId") == "settings":
-                return _dialog("Settings", await _shown(self._card(activity, "settings", {})))
+                return _dialog(tr("Settings"), await _shown(self._card(activity, "settings", {})))
             case "composeExtension/submitAction" if value.get("commandId") == "settings":
                 data = as_object(value.get("data"))
-                return _dialog("Settings", await _shown(self._card(activity, str(data.get("verb")), data)))
+                return _dialog(
+                    tr("Settings"), await _shown(self._card(activity, str(data.get("verb")), data))
+                )
             case _:
                 return None
 
@@ -70,7 +73,7 @@ class SettingsDialogs:
             await self._self_service.choose(
                 user, channel, template=template, deployment=deployment, mode=mode
             )
-            note = "Saved."
+            note = tr("Saved.")
         elif verb == "forget":
             return cards.forgetting(await self._self_service.ask_forget(user))
         elif verb == "forget_now":
@@ -103,7 +106,7 @@ async def _shown(card: Awaitable[Fields]) -> Fields | str:
     except Refused as refused:
         return str(refused)
     except StateUnavailable:
-        return AWAY
+        return tr(AWAY)
 
 
 def _dialog(title: str, card: Fields | str) -> Fields:
