@@ -31,6 +31,13 @@ FOR_OPERATORS = (
     *("adapters/studio", "adapters/terminal.py", "bot/conversation/playground.py"),
 )
 """Paths whose texts stay English: pages, commands and templates of operators, and the built-in model for trying out."""
+NOT_YET = (
+    *("bot/conversation/commands", "bot/conversation/engine.py", "bot/conversation/router.py"),
+    *("bot/conversation/preferences.py", "bot/conversation/thread_context.py"),
+    *("bot/conversation/linked_messages.py", "bot/conversation/builtin_tools.py"),
+    *("bot/conversation/addressing.py", "bot/generation/image"),
+)
+"""Paths whose texts are still in English only. This list only shrinks."""
 REFUSALS = frozenset(("Refused", "RateLimited", "BudgetSpent", "TooLong", "ContentFiltered", "NotAllowed"))
 """Errors whose first argument is a message to a person."""
 PLURALS = {
@@ -56,7 +63,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = str(path.relative_to(ROOT))
-            if not name.startswith(FOR_OPERATORS):
+            if not name.startswith(FOR_OPERATORS + NOT_YET):
                 yield name, ast.parse(path.read_text(encoding="utf-8"))
 
 

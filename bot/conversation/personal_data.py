@@ -1,15 +1,16 @@
 """What people can see and delete of their own data: usage, prompts, stored messages."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.conversation.preferences import Preferences
-from bot.domain import limits
+from bot.domain import formats, limits
 from bot.domain.errors import NotAllowed
 from bot.domain.events import User, now
 from bot.domain.participation import MODES
 from bot.domain.turns import Turn, UserProfile
+from bot.domain.words import marked, tr, trn
 from bot.generation import prompt_report
 from bot.storage.conversations.confirmations import Confirmations
 from bot.storage.conversations.turns import Turns
@@ -19,6 +20,16 @@ from bot.storage.usage.quota import LimitStatus, PeriodUsage, QuotaLedger
 
 FORGET_NOW = "forget me now"
 """What a person types to confirm the deletion of all their data."""
+
+_KEPT: Mapping[frozenset[limits.Period], str] = {
+    frozenset(): "",
+    frozenset(("day",)): marked("Totals for this day's limits are kept until they reset."),
+    frozenset(("month",)): marked("Totals for this month's limits are kept until they reset."),
+    frozenset(("day", "month")): marked(
+        "Totals for this day's and this month's limits are kept until they reset."
+    ),
+}
+"""What is kept of a person's usage, by the periods of their limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +82,14 @@ class PersonalData:
     async def usage(self, user: User, channel: str = "") -> str:
         """A person's usage today and this month, and the status of the limits that apply here, as Markdown."""
         day, month = await self.ledger.today_and_month(user)
-        head = "| | Answers | Input tokens | Output tokens | Images | Cost |\n|---|---|---|---|---|---|"
-        lines = ["Your usage (days and months in UTC):", "", head]
-        lines += [_row("Today", day), _row("This month", month)]
         at = now()
+        heads = (tr("Answers"), tr("Input tokens"), tr("Output tokens"), tr("Images"), tr("Cost"))
+        title = tr("Your usage (a day ends at {time}):", time=formats.clock(limits.ends("day", at)))
+        lines = [title, "", *_table("", *heads), _row(tr("Today"), day), _row(tr("This month"), month)]
         limit_rows = [_limit_row(status, at) for status in await self.ledger.limit_status(user, channel)]
         if limit_rows:
-            head = "| For | Limit | Used | Left | Resets |\n|---|---|---|---|---|"
-            lines += ["", "Limits that apply here:", "", head, *limit_rows]
+            table = _table(tr("For"), tr("Limit"), tr("Used"), tr("Left"), tr("Resets"))
+            lines += ["", tr("Limits that apply here:"), "", *table, *limit_rows]
         return "\n".join(lines)
 
     def may(self, user: User, turn: Turn) -> bool:
@@ -101,18 +112,20 @@ class PersonalData:
     async def ask_forget(self, user: User, *conversations: str) -> str:
         counted = await self.count(user, *conversations)
         await self.confirmations.ask(user, "forget")
-        return (
-            f"This deletes all your data, in all conversations: {counted}, your usage records and your "
-            f"preferences. This can't be undone. To confirm, reply `{FORGET_NOW}` within "
-            f"{keys.CONFIRM_S // 60} minutes."
+        return tr(
+            "This deletes all your data, in all conversations: {counted}, your usage records and your preferences. "
+            "This can't be undone. To confirm, reply `forget me now` within {minutes} minutes.",
+            counted=counted,
+            minutes=keys.CONFIRM_S // 60,
         )
 
     async def confirm_forget(self, user: User, event: str, *conversations: str) -> str:
         outcome = await self.confirmations.confirm(user, "forget", event)
         if outcome is None:
             raise NotAllowed(
-                "Nothing was deleted, because there is nothing to confirm. A confirmation works once, within "
-                f"{keys.CONFIRM_S // 60} minutes. To start again, send `forget me`."
+                "Nothing was deleted, because there is nothing to confirm. A confirmation works once, within {minutes} "
+                "minutes. To start again, send `forget me`.",
+                minutes=keys.CONFIRM_S // 60,
             )
         if not outcome:
             outcome = await self.forget(user, *conversations, event=event)
@@ -123,10 +136,13 @@ class PersonalData:
         """Describe how much `forget` would delete of a person, including these conversations."""
         stored = await self.erasure.preview(user, *conversations)
         waiting = stored.waiting - bool(conversations)  # without the message that asks for this
-        counts = [_count(stored.conversations, "conversation"), _count(stored.answers, "answer")]
-        counts.append(_count(stored.pictures, "image"))
-        counts += [_count(waiting, "pending message")] if waiting > 0 else []
-        counts += [_count(stored.given_up, "dead letter")] if stored.given_up else []
+        counts = [
+            _conversations(stored.conversations),
+            trn("{count} answer", "{count} answers", stored.answers),
+        ]
+        counts.append(_images(stored.pictures))
+        counts += [_pending(waiting)] if waiting > 0 else []
+        counts += [_dead_letters(stored.given_up)] if stored.given_up else []
         return ", ".join(counts)
 
     async def forget(self, user: User, *conversations: str, event: str = "") -> str:
@@ -139,14 +155,11 @@ class PersonalData:
         await self.turns.release(everywhere)
         days = await self.ledger.forget(user)
         preferences = await self.preferences.store.forget(user)
-        periods = " and ".join(
-            f"this {period}'s" for period in ("day", "month") if period in self.ledger.counted(user)
-        )
         sentences = (
-            f"Done. I deleted {_deleted(erasure, days, preferences)}.",
-            _edited(erasure),
-            f"Totals for {periods} limits are kept until they reset." if periods else "",
-            "Messages in this app itself are not deleted. To remove them, too, delete them here.",
+            tr("Done. I deleted {items}.", items=_deleted(erasure, days, preferences)),
+            *_edited(erasure),
+            tr(_KEPT[self.ledger.counted(user)]),
+            tr("Messages in this app itself are not deleted. To remove them, too, delete them here."),
         )
         return " ".join(sentence for sentence in sentences if sentence)
 
@@ -160,50 +173,90 @@ def find(turns: Sequence[Turn], post: str = "") -> Turn | None:
 
 
 def _deleted(erasure: PersonErasure, days: int, preferences: bool) -> str:
-    conversations = _count(erasure.conversations, "conversation")
+    answers = trn(
+        "{count} answer with your questions", "{count} answers with your questions", erasure.answers
+    )
+    conversations = _conversations(erasure.conversations)
+    saved = trn(
+        "{count} saved setup or vote in the studio",
+        "{count} saved setups and votes in the studio",
+        erasure.saved,
+    )
+    examples = trn(
+        "{count} example made from your questions",
+        "{count} examples made from your questions",
+        erasure.examples,
+    )
     items = [
-        f"{_count(erasure.answers, 'answer')} with your questions, in {conversations}",
-        _count(erasure.pictures, "image"),
-        _count(erasure.waiting, "pending message") if erasure.waiting else "",
-        _count(erasure.given_up, "dead letter") if erasure.given_up else "",
-        f"{_count(erasure.examples, 'example')} made from your questions" if erasure.examples else "",
-        f"{_count(erasure.saved, 'saved setup or vote', 'saved setups and votes')} in the studio"
-        if erasure.saved
-        else "",
-        "your preferences" if preferences else "",
-        f"{_count(days, 'day')} of usage records",
+        tr("{answers}, in {conversations}", answers=answers, conversations=conversations),
+        _images(erasure.pictures),
+        _pending(erasure.waiting) if erasure.waiting else "",
+        _dead_letters(erasure.given_up) if erasure.given_up else "",
+        examples if erasure.examples else "",
+        saved if erasure.saved else "",
+        tr("your preferences") if preferences else "",
+        trn("{count} day of usage records", "{count} days of usage records", days),
     ]
-    *first, last = [item for item in items if item]
-    return f"{', '.join(first)} and {last}"
+    return formats.listed(item for item in items if item)
 
 
-def _edited(erasure: PersonErasure) -> str:
+def _edited(erasure: PersonErasure) -> list[str]:
     """Describe what was changed in other people's data."""
-    text = ""
+    sentences: list[str] = []
     if erasure.edited:
-        of = _count(erasure.edited, "message or answer", "messages and answers")
-        text = f"I removed your text from {of} of other people, with a note in its place."
+        sentences.append(
+            trn(
+                "I removed your text from {count} message or answer of other people, with a note in its place.",
+                "I removed your text from {count} messages and answers of other people, with a note in its place.",
+                erasure.edited,
+            )
+        )
     if erasure.running:
-        answers = _count(erasure.running, "answer")
-        text += f" In {answers} to other people still in progress, this will be done as soon as possible."
-    return text.strip()
+        sentences.append(
+            trn(
+                "In {count} answer to other people still in progress, this will be done as soon as possible.",
+                "In {count} answers to other people still in progress, this will be done as soon as possible.",
+                erasure.running,
+            )
+        )
+    return sentences
+
+
+def _table(*heads: str) -> list[str]:
+    """The head of a table."""
+    return [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
 
 
 def _row(label: str, spent: PeriodUsage) -> str:
-    cost = f"${spent.microdollars / 1_000_000:.4f}"
+    cost = formats.money(spent.microdollars)
     if spent.unpriced:
-        unknown = f"{_count(spent.unpriced, 'call')} with unknown price"
+        unknown = trn("{count} call with unknown price", "{count} calls with unknown price", spent.unpriced)
         cost = f"{cost} + {unknown}" if spent.microdollars else unknown
     numbers = (spent.turns, spent.input_tokens, spent.output_tokens, spent.images)
-    return f"| {label} | {' | '.join(map(str, numbers))} | {cost} |"
+    return f"| {label} | {' | '.join(map(formats.number, numbers))} | {cost} |"
 
 
 def _limit_row(status: LimitStatus, at: datetime) -> str:
     limit = status.limit
-    whose = {"person": "you", "channel": "this channel", "tenant": "your organisation"}[limit.scope]
-    amounts = (limit.bare(status.used), limit.bare(status.left))
-    return f"| {' | '.join((whose, str(limit), *amounts, limits.resets_at(limit, at, status.minute_s)))} |"
+    whose = {"person": tr("you"), "channel": tr("this channel"), "tenant": tr("your organisation")}[
+        limit.scope
+    ]
+    amounts = (limit.bare(status.used, "up"), limit.bare(status.left, "down"))
+    cells = (whose, limit.worded, *amounts, limits.resets_at(limit, at, status.minute_s))
+    return f"| {' | '.join(cells)} |"
 
 
-def _count(number: int, noun: str, several: str = "") -> str:
-    return f"{number} {noun if number == 1 else several or f'{noun}s'}"
+def _conversations(count: int) -> str:
+    return trn("{count} conversation", "{count} conversations", count)
+
+
+def _images(count: int) -> str:
+    return trn("{count} image", "{count} images", count)
+
+
+def _pending(count: int) -> str:
+    return trn("{count} pending message", "{count} pending messages", count)
+
+
+def _dead_letters(count: int) -> str:
+    return trn("{count} dead letter", "{count} dead letters", count)

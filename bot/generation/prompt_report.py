@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bot.domain import formats
 from bot.domain.prompts import Image, Message, Part, Prompt, Text, ToolCall, ToolResult
 from bot.domain.turns import Turn, Usage
 
@@ -22,7 +23,7 @@ def describe(turn: Turn, prompts: Sequence[Prompt]) -> str:
         seen = [prior for prior in prompts[: number - 1] if prior.capability == prompt.capability == "chat"]
         same = seen and seen[-1].deployment == prompt.deployment
         new = prompt.messages[len(seen[-1].messages) :] if same else prompt.messages
-        lines += ["", f"**{head}** (about {prompt.input_tokens} tokens)", ""]
+        lines += ["", f"**{head}** (about {formats.number(prompt.input_tokens)} tokens)", ""]
         lines += [line for message in new for line in _message(message)]
         if number == 1 and prompt.tools:
             lines += ["", "Tools: " + ", ".join(f"`{tool.name}`" for tool in prompt.tools)]
@@ -54,11 +55,12 @@ def _facts(turn: Turn) -> list[str]:
 
 
 def _usage(usage: Usage) -> str:
-    cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
+    cached = f" ({formats.number(usage.cached_tokens)} cached)" if usage.cached_tokens else ""
     noun = "image" if usage.images == 1 else "images"
     images = f", {usage.images} {noun}" if usage.images else ""
-    price = "price unknown" if usage.usd is None else f"${usage.usd:.4f}"
-    tokens = f"{usage.input_tokens} input tokens{cached}, {usage.output_tokens} output tokens"
+    price = "price unknown" if usage.usd is None else formats.money(round(usage.usd * 1_000_000))
+    sent, received = formats.number(usage.input_tokens), formats.number(usage.output_tokens)
+    tokens = f"{sent} input tokens{cached}, {received} output tokens"
     name, counts = f"`{usage.deployment}`", f"{tokens}{images}, {price}"
     if usage.estimated and usage.images:
         return f"Answered by {name}: about {counts} (estimated: includes an interrupted attempt)"

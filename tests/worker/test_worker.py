@@ -245,7 +245,7 @@ async def test_commands_ignore_slash_and_case(harness: Harness) -> None:
 
 async def test_usage_shows_the_cost(harness: Harness) -> None:
     await harness.answer(received("hello", event="a"), received("/usage", event="b"))
-    assert "| Today | 1 | 10 | 1 | 0 | $0.0010 |" in harness.adapter.texts[1]
+    assert "| Today | 1 | 10 | 1 | 0 | $0.001 |" in harness.adapter.texts[1]
 
 
 async def test_forget_deletes_a_person_everywhere(harness: Harness, redis: Redis) -> None:
@@ -256,7 +256,7 @@ async def test_forget_deletes_a_person_everywhere(harness: Harness, redis: Redis
     turns = await harness.answer(*forgets("c"))
     assert [turn.id for turn in turns] == ["b"]
     assert "2 answers" in harness.adapter.texts[-1]
-    assert "1 image " in harness.adapter.texts[-1]
+    assert "1 image, and" in harness.adapter.texts[-1]
     names = [name async for name in redis.scan("parley:*")]
     kept = [name for name in names if keys.kind_of(name) not in ("seen", "lease", "held", "confirm")]
     assert not [name for name in kept if name.endswith((":ada", ":a", ":i"))], kept

@@ -56,7 +56,9 @@ async def test_questions_of_a_minute_are_counted_per_person(redis: Redis) -> Non
     assert await verdicts(*(till.admit(f"e{n}") for n in range(5))) == ["RateLimited"] * 3 + ["ok"] * 2
     await till.admit("bob's", user=BOB)
     await till.admit("e0")  # the same event, tried again, is let in
-    with pytest.raises(RateLimited, match=r"limit is 2 questions per minute. Please try again in \d+ second"):
+    with pytest.raises(
+        RateLimited, match=r"limit is 2 questions per minute. Please try again in (1 minute|\d+ second)"
+    ):
         await till.admit("another")
 
 
@@ -93,7 +95,7 @@ async def test_a_channels_budget_is_shared(redis: Redis) -> None:
     """Field note 40."""
     till = Till(redis, "person: unlimited; channel: $1/month; channel C9: unlimited; tenant: 4 requests/day")
     await till.admit("a", Estimate(usd=0.75), channel="C1")
-    with pytest.raises(BudgetSpent, match=r"This channel's budget for this month .*on 1 \w+ at 00:00 UTC"):
+    with pytest.raises(BudgetSpent, match=r"This channel's budget for this month .*on \w+ 1 at 00:00 UTC"):
         await till.admit("b", Estimate(usd=0.75), channel="C1", user=BOB)
     for event in ("c", "d", "e"):
         await till.admit(event, Estimate(usd=0.75), channel="C9", user=BOB)
@@ -131,7 +133,7 @@ async def test_a_person_is_warned_once(redis: Redis) -> None:
     assert [await till.admit(f"e{n}", Estimate(usd=0.02)) for n in range(2)] == ["", ""]
     words = await till.admit("e2", Estimate(usd=0.02))
     assert words.startswith(
-        "Your budget for today: up to $0.06 of $0.10 used, including this answer. Resets in "
+        "Your budget for today ($0.10): up to $0.06 used, including this answer. Resets in "
     )
     assert await till.admit("e2", Estimate(usd=0.02)) == words  # another attempt at the same answer
     assert await till.admit("e3", Estimate(usd=0.02)) == ""
