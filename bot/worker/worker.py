@@ -316,6 +316,7 @@ class Worker:
         try:
             if isinstance(adapter, KnowsSenders):
                 received = await adapter.with_sender(received)
+                write_for(received.user.locale, received.user.zone)
             builder = await self._engine.answer(received, turns, context, event)
         except BaseException:
             # The post must be recorded, so that it can show the error.

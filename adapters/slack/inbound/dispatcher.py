@@ -11,7 +11,7 @@ from adapters.slack.formatting.mrkdwn import plain
 from adapters.slack.formatting.views import typed
 from adapters.slack.inbound import posted_questions
 from adapters.slack.inbound.home_and_modals import HomeAndModals
-from adapters.slack.inbound.senders import sender_id, with_known_sender
+from adapters.slack.inbound.senders import actor_id, sender_id, with_known_sender, write_for_person
 from adapters.slack.messages.content import with_file_data
 from adapters.slack.payloads import Origin, Payload, origin, part, user_of
 from adapters.slack.workspaces.installations import NotInstalled
@@ -64,6 +64,7 @@ class Dispatcher:
             return ""
 
     async def _received(self, payload: Payload, workspace: Workspace, place: Origin) -> str:
+        await write_for_person(workspace, actor_id(payload))
         posted = await self._posted(payload, workspace, place.team)
         if posted is not None:
             return await self._accept_posted(posted, payload, workspace, place)

@@ -10,6 +10,7 @@ from adapters.slack.formatting import views
 from adapters.slack.formatting.blocks import RATING_ACTION
 from adapters.slack.formatting.views import View
 from adapters.slack.inbound.linked_messages import is_in_channel
+from adapters.slack.inbound.senders import PATIENCE_S, write_for_person
 from adapters.slack.manifest import ASK_ABOUT_SHORTCUT, ASK_SHORTCUT, SUGGESTED_PROMPTS
 from adapters.slack.messages.content import MessageContent, as_text, author_of, mentioned_ids, read_message
 from adapters.slack.payloads import Payload, part, string, user_of
@@ -108,6 +109,7 @@ class HomeAndModals:
     async def _publish(
         self, workspace: Workspace, user: User, words: str = "", *, asks: bool = False, channel: str = ""
     ) -> None:
+        await write_for_person(workspace, user.id, PATIENCE_S)
         try:
             view = views.notice(tr(HOME_EMPTY))
             if self._self_service is not None:

@@ -3,8 +3,9 @@
 from msgspec.structs import replace
 
 from adapters.slack.payloads import Payload, part, string
-from adapters.slack.workspaces.workspace import PRIVATE_CHANNEL, Workspace
+from adapters.slack.workspaces.workspace import NAMES_PATIENCE_S, PRIVATE_CHANNEL, Workspace
 from bot.domain.events import Event, MessageReceived
+from bot.domain.words import write_for
 
 PATIENCE_S = 1.5
 """An answer waits no longer for a name that is not known yet."""
@@ -17,6 +18,26 @@ def sender_id(payload: Payload) -> set[str]:
     is_message = event.get("type") in ("message", "app_mention")
     user = string(of_message.get("user")) if is_message else string(payload.get("user_id"))
     return {user} - {""}
+
+
+def actor_id(payload: Payload) -> str:
+    """The id of whoever caused a payload: sent a message or a command, pressed a button, opened a tab; else empty."""
+    event = part(payload, "event")
+    known = (
+        *sender_id(payload),
+        string(part(payload, "user").get("id")),
+        string(event.get("user")),
+        string(part(event, "assistant_thread").get("user_id")),
+    )
+    return next((id for id in known if id), "")
+
+
+async def write_for_person(workspace: Workspace, id: str, patience_s: float = NAMES_PATIENCE_S) -> None:
+    """Word what this task tells in the language of a person, if Slack tells it within the patience."""
+    if id:
+        await workspace.names({id}, patience_s)
+    person = workspace.person(id)
+    write_for(person.locale, person.zone)
 
 
 def with_known_sender(event: Event, workspace: Workspace) -> Event:

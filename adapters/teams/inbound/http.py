@@ -11,7 +11,7 @@ from botbuilder.schema import Activity as SdkActivity
 
 from adapters.shared.bounded_cache import BoundedCache
 from adapters.shared.http_body import TooLarge, parse_json, read_body
-from adapters.teams.activities.activity import Activity, read
+from adapters.teams.activities.activity import Activity, read, user_of
 from adapters.teams.activities.parser import installed, parse
 from adapters.teams.answers import cards
 from adapters.teams.api.connector import Fields
@@ -22,7 +22,7 @@ from adapters.teams.inbound.settings import SettingsDialogs, asks_for_settings
 from bot.domain.adapter import Accept
 from bot.domain.errors import Malformed, StateUnavailable, Unauthentic, Unavailable
 from bot.domain.events import Event, MessageReceived
-from bot.domain.words import marked, tr
+from bot.domain.words import marked, tr, write_for
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +114,8 @@ class WebhookHandler:
     async def _turn(self, activity: Activity) -> web.Response:
         if not self._cloud.serves(activity.service_url):
             raise Unauthentic("the service URL is not a Microsoft endpoint")
+        sender = user_of(activity)
+        write_for(sender.locale, sender.zone)
         if self._tenants and activity.tenant.lower() not in self._tenants:
             return self._decline(activity)
         if installed(activity) and self._first_time(f"installed {activity.id}"):
