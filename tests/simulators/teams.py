@@ -141,6 +141,8 @@ class TeamsSimulator:
         self.members: dict[str, set[str]] = {}
         self.channels: dict[str, str | None] = {}
         self.channel_lists = 0
+        self.locales: dict[str, tuple[str, str]] = {}
+        """Locale and time zone of people who are not in London."""
         self.graph = Graph(self._told)
         self._ids = itertools.count(1_700_000_000_001)
         self._sent: dict[str, deque[float]] = {}
@@ -327,6 +329,8 @@ class TeamsSimulator:
         """What every activity of Teams has."""
         personal = conversation.startswith("a:")
         kind = "personal" if personal else "channel" if "@thread.tacv2" in conversation else "groupChat"
+        locale, zone = self.locales.get(user, ("en-GB", "Europe/London"))
+        client = {"locale": locale, "country": locale[-2:], "platform": "Web", "type": "clientInfo"}
         room = {"channel": {"id": conversation.partition(";")[0]}, "team": {"id": TEAM}}
         channel = room if kind == "channel" else {}
         return {
@@ -342,10 +346,10 @@ class TeamsSimulator:
                 **({} if personal else {"isGroup": True}),
             },
             "recipient": {"id": BOT, "name": "Parley"},
-            "locale": "en-GB",
-            "localTimezone": "Europe/London",
+            "locale": locale,
+            "localTimezone": zone,
             "localTimestamp": _timestamp().replace("Z", "+00:00"),
-            "entities": [{"locale": "en-GB", "country": "GB", "platform": "Web", "type": "clientInfo"}],
+            "entities": [client],
             "channelData": {"tenant": {"id": TENANT}, **channel},
             **fields,
         }
