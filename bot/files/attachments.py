@@ -251,7 +251,8 @@ class _FilesReading:
 
     def refuse(self, attachment: Attachment, why: Refused) -> None:
         """Record that a file was not read."""
-        name, values = attachment.name or marked("The file"), tuple(why.values.items())
+        name = attachment.name or str(why.values.get("name", "")) or marked("The file")
+        values = tuple(why.values.items())
         self._unread.append(UnreadPart(name=name, reason=why.message, values=values))
 
     async def result(self, similar: Similar | None) -> ExtractedFiles:

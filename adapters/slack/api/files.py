@@ -87,7 +87,7 @@ async def fetch(api: WebApi, attachment: Attachment) -> bytes:
         if text := _delivered_text(file):
             return text.encode()
         if attachment.data.get("kind") == "clip":
-            raise NotAllowed(missing_transcript(file))
+            raise NotAllowed(missing_transcript(file), name=name)
         url = string(file.get("url_private_download")) or string(file.get("url_private"))
     if not _trusted(url, api.api_url):
         raise NotAllowed(
@@ -155,7 +155,7 @@ async def _info(api: WebApi, attachment: Attachment, name: str) -> Payload:
         raise NotAllowed(refusals.get(error.code, DENIED), name=name) from error
     file = part(info, "file")
     if why := unread_part({"id": attachment.id, "name": attachment.name, **file}):
-        raise NotAllowed(why.reason, **dict(why.values))
+        raise NotAllowed(why.reason, **dict(why.values), name=why.name)
     return file
 
 

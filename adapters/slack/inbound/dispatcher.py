@@ -64,11 +64,12 @@ class Dispatcher:
             return ""
 
     async def _received(self, payload: Payload, workspace: Workspace, place: Origin) -> str:
-        await write_for_person(workspace, actor_id(payload))
+        bot = await workspace.bot()
+        if (actor := actor_id(payload)) not in bot.ids:
+            await write_for_person(workspace, actor)
         posted = await self._posted(payload, workspace, place.team)
         if posted is not None:
             return await self._accept_posted(posted, payload, workspace, place)
-        bot = await workspace.bot()
         who = (people(payload) | sender_id(payload)) - bot.ids
         names = await workspace.names(who) if who else {}
         event = parse(payload, bot, names)

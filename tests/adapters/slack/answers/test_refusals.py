@@ -211,7 +211,7 @@ PLACES = {
     "thread_not_found": "thread no longer exists",
     "invalid_thread_ts": "thread no longer exists",
     "no_permission": "permission",
-    "ekm_access_denied": "organization",
+    "ekm_access_denied": "organisation",
     "external_channel_migrating": "moved",
     "message_limit_exceeded": "limit",
     "msg_too_long": "msg_too_long",

@@ -141,7 +141,7 @@ async def test_a_missing_image_is_explained_once(
     room.slack.fault("files.getUploadURLExternal", kind, count=9, code="storage_limit_reached")
     reply = Reply(text="Here.", images=(Image(mime="image/png", data=b"picture", alt="A bicycle"),))
     await room.adapter.close(await room.open(received), reply)
-    note = files.NO_UPLOAD if kind == "500" else files.NO_IMAGE.format("storage_limit_reached")
+    note = files.NO_UPLOAD if kind == "500" else files.NO_IMAGE.format(code="storage_limit_reached")
     assert ephemerals(room) == ["Here.", note]
     assert [channel for channel, _ in room.slack.workspace.messages if channel == "D0ALICE"] == []
 

@@ -244,7 +244,7 @@ async def test_a_welcome_has_buttons_once_per_installation(rig: Rig) -> None:
     message = await rig.teams.answered("a:alice")
     (attachment,) = message.activity["attachments"]
     says = [action["data"]["msteams"]["value"] for action in attachment["content"]["actions"]]
-    assert says == ["help", "/image a red bicycle", "settings"]
+    assert says == ["help", "Draw a red bicycle", "settings"]
     await rig.teams.install("a:alice", "alice")
     await rig.teams.answered("a:alice", 2)
     assert len(rig.teams.answers("a:alice")) == 2
