@@ -34,8 +34,7 @@ FOR_OPERATORS = (
 NOT_YET = (
     *("bot/conversation/commands", "bot/conversation/engine.py", "bot/conversation/router.py"),
     *("bot/conversation/preferences.py", "bot/conversation/thread_context.py"),
-    *("bot/conversation/linked_messages.py", "bot/conversation/builtin_tools.py"),
-    *("bot/conversation/addressing.py", "bot/generation/image"),
+    *("bot/conversation/builtin_tools.py", "bot/conversation/addressing.py", "bot/generation/image"),
 )
 """Paths whose texts are still in English only. This list only shrinks."""
 REFUSALS = frozenset(("Refused", "RateLimited", "BudgetSpent", "TooLong", "ContentFiltered", "NotAllowed"))

@@ -363,7 +363,7 @@ def _require_something(found: ExtractedFiles, unread: Sequence[UnreadPart]) -> N
         return
     if found.unavailable is not None:
         raise found.unavailable
-    raise NotAllowed("\n".join(part.sentence for part in unread))
+    raise NotAllowed("\n".join(part.worded for part in unread))
 
 
 async def _show_nothing(text: str) -> bool:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from bot.conversation.thread_context import newest, requests_summary
 from bot.domain.errors import BotError, NotAllowed, Refused
 from bot.domain.events import GAP, MessageReceived, QuotedMessage, UnreadPart
+from bot.domain.words import marked
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +22,11 @@ Raises BotError; Refused, with a sentence, if it may not be read.
 
 _PATIENCE_S = 8.0
 """How long an answer waits for one link."""
-_THE_LINK = "the linked message"
-_THE_THREAD = "the linked thread"
-_TOO_LONG = "belongs to a long thread, of which I read the newest {} messages."
-_LATER = "could not be read at the moment. Ask again in a minute."
+_THE_LINK = marked("the linked message")
+_SOME_OF_THE_THREAD = marked("some messages of the linked thread")
+_SOME_OF = marked("some messages of {link}")
+_TOO_LONG = marked("belongs to a long thread, of which I read the newest {count} messages.")
+_LATER = marked("could not be read at the moment. Ask again in a minute.")
 
 
 async def no_links(link: str) -> tuple[QuotedMessage, ...]:
@@ -46,7 +48,7 @@ async def with_links(
     found = [quote for quotes, _ in results for quote in quotes]
     unread = tuple(part for _, parts in results for part in parts)
     if unread and not found and not received.quotes and requests_summary(received.text):
-        raise NotAllowed("\n".join(part.sentence for part in unread))
+        raise NotAllowed("\n".join(part.worded for part in unread))
     links = {link for link, (quotes, _) in zip(received.links, results, strict=True) if quotes}
     own = [quote for quote in received.quotes if quote not in found and not _is_known(quote, links, found)]
     return replace(received, quotes=(*found, *own)), unread
@@ -61,17 +63,19 @@ async def _read(
         async with asyncio.timeout(_PATIENCE_S):
             quotes = await read(link)
     except Refused as refused:
-        return (), (UnreadPart(name=name, reason=str(refused)),)
+        return (), (UnreadPart(name=name, reason=refused.message, values=tuple(refused.values.items())),)
     except (BotError, TimeoutError) as error:
         log.warning("A linked message could not be read: %s", error or "timeout")
         return (), (UnreadPart(name=name, reason=_LATER),)
-    part = f"some messages of {name if several else _THE_THREAD}"
-    unread = tuple(UnreadPart(name=part, reason=quote.text) for quote in quotes if quote.kind == GAP)
+    part, values = (_SOME_OF, (("link", name),)) if several else (_SOME_OF_THE_THREAD, ())
+    unread = tuple(
+        UnreadPart(name=part, reason=quote.text, values=values) for quote in quotes if quote.kind == GAP
+    )
     # What they forward came with the link, too, and is not the asker's.
     quotes = tuple(replace(quote, kind=LINKED) for quote in quotes if quote.kind != GAP)
     kept = newest(quotes)
     if len(kept) < len(quotes):
-        unread += (UnreadPart(name=name, reason=_TOO_LONG.format(len(kept))),)
+        unread += (UnreadPart(name=name, reason=_TOO_LONG, values=(("count", len(kept)),)),)
     return kept, unread
 
 

@@ -27,6 +27,7 @@ from adapters.slack.workspaces.workspace import Later, Workspace
 from bot.domain.errors import PlatformUnavailable
 from bot.domain.events import PostedMessage
 from bot.domain.turns import Reply
+from bot.domain.words import marked, tr
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ APPEND_INTERVAL_S = 1.0
 EDIT_INTERVAL_S = 1.2  # chat.update is Tier 3: 50 a minute
 FINISH_PATIENCE_S = 20.0  # then the worker, which has other answers to show, delivers it again
 FIRST_PAUSE_S = 0.3
-IMAGES_ELSEWHERE = "_The images are in your direct messages with me._"
+IMAGES_ELSEWHERE = marked("_The images are in your direct messages with me._")
 REPLACE_AFTER_S = 3.0  # readers should not wait longer than this for the end of an answer
 
 
@@ -178,7 +179,7 @@ class SlackAnswer:
     async def _finish_once(self, reply: Reply, digest: str) -> None:
         text = shown_text(reply, self._thread.form)
         ephemeral = reply.private and not self._messages
-        note = self._no_image or (IMAGES_ELSEWHERE if ephemeral and reply.images else "")
+        note = self._no_image or (tr(IMAGES_ELSEWHERE) if ephemeral and reply.images else "")
         text = f"{text}\n\n{note}" if note else text
         text = (await aside(len(text), blocks.defused, text)).strip("\n")
         await aside(len(text), self._parts, text)  # cached for the calls below
