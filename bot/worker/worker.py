@@ -314,9 +314,7 @@ class Worker:
         )
         event = job.claim.event.id if job.claim.event else ""
         try:
-            if isinstance(adapter, KnowsSenders):
-                received = await adapter.with_sender(received)
-                write_for(received.user.locale, received.user.zone)
+            received = await _with_sender(adapter, received)
             builder = await self._engine.answer(received, turns, context, event)
         except BaseException:
             # The post must be recorded, so that it can show the error.
@@ -403,6 +401,14 @@ class Worker:
         if adapter is None:
             raise ConfigError(f"An event came from {name}, for which this worker has no settings.")
         return adapter
+
+
+async def _with_sender(adapter: Adapter, received: MessageReceived) -> MessageReceived:
+    """The message with what its platform knows of the sender, for whom everything is worded from now on."""
+    if isinstance(adapter, KnowsSenders):
+        received = await adapter.with_sender(received)
+        write_for(received.user.locale, received.user.zone)
+    return received
 
 
 def _write_for_the_person(claim: Claim) -> None:

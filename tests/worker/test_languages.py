@@ -54,7 +54,7 @@ async def test_an_unreadable_file_is_told_in_two_languages(harness: Harness) -> 
     assert "The voice message was deleted." in told
 
 
-async def test_an_apology_is_in_the_language_of_the_asker(harness: Harness) -> None:
+async def test_an_apology_is_in_the_asker_s_language(harness: Harness) -> None:
     """Field fault 112: also for an edit, of which the platform may not say who it is by."""
     await harness.answer(received(user=GRETA))
 
