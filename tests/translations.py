@@ -33,7 +33,7 @@ FOR_OPERATORS = (
 """Paths whose texts stay English: pages, commands and templates of operators, and the built-in model for trying out."""
 NOT_YET = (
     *("bot/conversation/commands", "bot/conversation/engine.py", "bot/conversation/router.py"),
-    *("bot/conversation/preferences.py", "bot/conversation/thread_context.py"),
+    "bot/conversation/preferences.py",
     *("bot/conversation/builtin_tools.py", "bot/conversation/addressing.py", "bot/generation/image"),
 )
 """Paths whose texts are still in English only. This list only shrinks."""

@@ -26,7 +26,7 @@ _THE_LINK = marked("the linked message")
 _SOME_OF_THE_THREAD = marked("some messages of the linked thread")
 _SOME_OF = marked("some messages of {link}")
 _TOO_LONG = marked("belongs to a long thread, of which I read the newest {count} messages.")
-_LATER = marked("could not be read at the moment. Ask again in a minute.")
+_LATER = marked("could not be read at the moment. Try again in a minute.")
 
 
 async def no_links(link: str) -> tuple[QuotedMessage, ...]:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from bot.domain.errors import BotError, ConfigError, NotAllowed, Refused
 from bot.domain.events import EARLIER, GAP, Attachment, MessageReceived, QuotedMessage, UnreadPart
 from bot.domain.turns import Turn
+from bot.domain.words import Value, marked, tr
 from bot.generation import context_window
 
 log = logging.getLogger(__name__)
@@ -43,21 +44,23 @@ _LINK = re.compile(r"https?://\S+")
 _QUOTED, _LINKED, _PREVIEW = "quoted", "linked", "preview"
 _FILES = 5
 """Files of earlier messages that are read."""
-_NEWEST_ONLY = f"were not read: of the files of earlier messages, I read the newest {_FILES}."
-_NO_VISION = "is an image, which the model that answers here can't see."
-_SOME = "Some of the earlier messages"
-_LATER = "could not be read at the moment. Ask again in a minute."
-_NO_PERMISSION = (
+_NEWEST_ONLY = marked("were not read: of the files of earlier messages, I read the newest {count}.")
+_NO_VISION = marked("is an image, which the model that answers here can't see.")
+_SOME = marked("Some of the earlier messages")
+_LATER = marked("could not be read at the moment. Ask again in a minute.")
+_NO_PERMISSION = marked(
     "could not be read, because the app lacks a permission. Your administrator can see which one with "
     "`parley check`."
 )
-_NOT_PERMITTED = (
+_NOT_PERMITTED = marked(
     "I can't read the earlier messages here, because the app lacks a permission. Your administrator can see which one "
     "with `parley check`."
 )
-_NOTHING = "There are no earlier messages here to summarize."
-_UNAVAILABLE = "I can't read the earlier messages at the moment. Try again in a minute."
-_PARTLY = "I could only read messages addressed to me in this thread."
+_TOO_LONG = marked("are too long together, so the oldest {count} were not read.")
+_EARLIER_MESSAGES = marked("The earlier messages of this thread")
+_NOTHING = marked("There are no earlier messages here to summarize.")
+_UNAVAILABLE = marked("I can't read the earlier messages at the moment. Try again in a minute.")
+_PARTLY = marked("I could only read messages addressed to me in this thread.")
 
 
 async def nothing_before(include_channel: bool) -> tuple[QuotedMessage, ...]:
@@ -113,7 +116,8 @@ async def with_thread(
         if summary and not known:
             raise
         log.info("No access to the earlier messages of a thread: %s", refused)
-        return received, (_PARTLY,) if summary else (), () if known else (_unread(str(refused)),)
+        part = _unread(refused.message, values=tuple(refused.values.items()))
+        return received, (tr(_PARTLY),) if summary else (), () if known else (part,)
     except (BotError, TimeoutError) as error:
         log.warning("The earlier messages of a thread could not be read: %s", error or "timeout")
         return received, (), _failure(error, summary) if needed else ()
@@ -125,18 +129,18 @@ async def with_thread(
         quotes = tuple(quote for quote in quotes if quote.at is not None and quote.at > known[-1].received.at)
     kept = newest(quotes)
     if summary and (dropped := len(quotes) - len(kept)):
-        gaps += (_unread(f"are too long together, so the oldest {dropped} were not read."),)
+        gaps += (_unread(_TOO_LONG, values=(("count", dropped),)),)
     earlier = _earlier(kept, 0 if summary else len(quotes) - len(kept))
     return replace(received, quotes=(*earlier, *received.quotes)), (), gaps
 
 
 def _earlier(quotes: Sequence[QuotedMessage], dropped: int) -> tuple[QuotedMessage, ...]:
     """Messages as earlier ones, and before them how many were dropped, if the person is not told that."""
-    marked = tuple(replace(quote, kind=quote.kind and quote.kind + EARLIER) for quote in quotes)
+    earlier = tuple(replace(quote, kind=quote.kind and quote.kind + EARLIER) for quote in quotes)
     if not dropped:
-        return marked
+        return earlier
     text = f"{dropped} older messages are left out here: they are too long together."
-    return (QuotedMessage(author="", text=text, kind=GAP + EARLIER), *marked)
+    return (QuotedMessage(author="", text=text, kind=GAP + EARLIER), *earlier)
 
 
 def _failure(error: Exception, summary: bool) -> tuple[UnreadPart, ...]:
@@ -152,8 +156,10 @@ def _asks_about_a_file(received: MessageReceived) -> bool:
     return not received.attachments and _FILE.search(received.text[:_ASKED]) is not None
 
 
-def _unread(reason: str, name: str = "The earlier messages of this thread") -> UnreadPart:
-    return UnreadPart(name=name, reason=reason)
+def _unread(
+    reason: str, name: str = _EARLIER_MESSAGES, values: tuple[tuple[str, Value], ...] = ()
+) -> UnreadPart:
+    return UnreadPart(name=name, reason=reason, values=values)
 
 
 def newest(quotes: Sequence[QuotedMessage]) -> tuple[QuotedMessage, ...]:
@@ -185,7 +191,9 @@ def earlier_files(
     found = tuple(file for id, file in files.items() if id not in own)
     unseen = [file for file in found if file.mime.startswith("image/") and not images]
     found = tuple(file for file in found if file not in unseen)
-    unread = [UnreadPart(name=file.name or "an image", reason=_NO_VISION) for file in unseen[-_FILES:]]
-    if names := ", ".join(file.name or "a file" for file in found[:-_FILES][-_FILES:]):
-        unread.append(UnreadPart(name=names, reason=_NEWEST_ONLY))
+    unread = [
+        UnreadPart(name=file.name or marked("an image"), reason=_NO_VISION) for file in unseen[-_FILES:]
+    ]
+    if names := ", ".join(file.name or tr("a file") for file in found[:-_FILES][-_FILES:]):
+        unread.append(UnreadPart(name=names, reason=_NEWEST_ONLY, values=(("count", _FILES),)))
     return found[-_FILES:], tuple(unread)

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused
 from bot.domain.events import Attachment, Frozen, UnreadPart, User
 from bot.domain.prompts import Image, Omission
-from bot.domain.words import marked, tr
+from bot.domain.words import english, marked, tr
 from bot.files.contents import PICTURE_BYTES
 from bot.files.excerpts import Similar, excerpt
 from bot.files.frames import ExtractedText
@@ -61,6 +61,10 @@ class ExtractedFiles:
 
 
 NOTHING = ExtractedFiles()
+
+_AMOUNT = marked("{kept} of {total} characters")
+_MORE_THAN = marked("{kept} of more than {total} characters")
+_OF_THE_FIRST = marked("{what} of its first {count} characters")
 
 
 class MemoryBudget:
@@ -240,14 +244,23 @@ class _FilesReading:
             return Document(name=name, text=found.text)
         part = await excerpt(found.text, limit, similar) if limit < len(found.text) else None
         text, kept = (part.text, part.kept) if part is not None else (found.text, limit)
-        how = part.how if part is not None else "the beginning"
-        how = how if limit else "there was no space left for it"
-        if len(found.text) < total:  # the reader itself stopped
-            how = how.replace("the end", f"the end of its first {len(found.text):,} characters")
-        amount = f"{kept:,} of {'more than ' if len(found.text) < total else ''}{total:,} characters"
+        how = part.how if part is not None else marked("the beginning")
+        how = how if limit else marked("there was no space left for it")
+        stopped = len(found.text) < total  # by the reader itself
+        amount = _MORE_THAN if stopped else _AMOUNT
+        what = _OF_THE_FIRST if stopped and part is not None else "{what}"
+        first = len(found.text)
         self._left_out.append(_left_out(name, total - kept))
-        self._notes.append(f"Only {amount} of “{name}” were read: {how}.")
-        return Document(name=name, text=text, note=f"only {amount}: {how}")
+        self._notes.append(
+            tr(
+                "Only {amount} of “{name}” were read: {how}.",
+                amount=tr(amount, kept=kept, total=total),
+                name=name,
+                how=tr(what, what=tr(how), count=first),
+            )
+        )
+        told = f"only {english(amount, kept=kept, total=total)}: {english(what, what=how, count=first)}"
+        return Document(name=name, text=text, note=told)
 
     def refuse(self, attachment: Attachment, why: Refused) -> None:
         """Record that a file was not read."""

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from bot.domain.errors import NotAllowed, Unavailable
 from bot.domain.turns import Usage
+from bot.domain.words import marked
 from bot.llm.protocol import Model
 from bot.llm.similarity import similarities
 
@@ -54,6 +55,10 @@ class SimilarToQuestion:
         return vectors
 
 
+_BOTH_ENDS = marked("the beginning and the end")
+_NEAREST_PARTS = marked("the beginning, the parts nearest to the question, and the end")
+
+
 class Excerpt(NamedTuple):
     """What is kept of a text, with a note where something is missing. `kept` and `how` say how much, and what."""
 
@@ -73,7 +78,7 @@ async def excerpt(text: str, limit: int, similar: Similar | None) -> Excerpt:
     if scores is None:
         beginning = round(limit * _BEGINNING_ALONE)
         kept = [(0, _end(text, beginning)), (_start(text, len(text) - (limit - beginning)), len(text))]
-        return _joined(text, kept, "the beginning and the end")
+        return _joined(text, kept, _BOTH_ENDS)
     chosen: list[tuple[int, int]] = []
     for _, part in sorted(zip(scores, parts, strict=True), key=lambda pair: -pair[0]):
         if (size := part[1] - part[0]) > left:
@@ -81,7 +86,7 @@ async def excerpt(text: str, limit: int, similar: Similar | None) -> Excerpt:
         chosen.append(part)
         left -= size
     kept = [(0, middle[0]), *sorted(chosen), (middle[1], len(text))]
-    return _joined(text, kept, "the beginning, the parts nearest to the question, and the end")
+    return _joined(text, kept, _NEAREST_PARTS)
 
 
 def _parts(text: str, start: int, end: int) -> list[tuple[int, int]]:
