@@ -116,8 +116,7 @@ async def with_thread(
         if summary and not known:
             raise
         log.info("No access to the earlier messages of a thread: %s", refused)
-        part = _unread(refused.message, values=tuple(refused.values.items()))
-        return received, (tr(_PARTLY),) if summary else (), () if known else (part,)
+        return received, (tr(_PARTLY),) if summary else (), () if known else (_refused(refused),)
     except (BotError, TimeoutError) as error:
         log.warning("The earlier messages of a thread could not be read: %s", error or "timeout")
         return received, (), _failure(error, summary) if needed else ()
@@ -160,6 +159,10 @@ def _unread(
     reason: str, name: str = _EARLIER_MESSAGES, values: tuple[tuple[str, Value], ...] = ()
 ) -> UnreadPart:
     return UnreadPart(name=name, reason=reason, values=values)
+
+
+def _refused(refusal: Refused) -> UnreadPart:
+    return _unread(refusal.message, values=tuple(refusal.values.items()))
 
 
 def newest(quotes: Sequence[QuotedMessage]) -> tuple[QuotedMessage, ...]:
