@@ -215,7 +215,7 @@ async def test_sent_shows_messages_model_and_price(harness: Harness) -> None:
         received("what is up?", event="a"), received("What did you send?", event="b")
     )
     text = harness.adapter.texts[-1]
-    for part in ("You help the person", "what is up?", "assistant@000000000000", "`test`", "$0.0010"):
+    for part in ("You help the person", "what is up?", "assistant@000000000000", "`test`", "$0.001"):
         assert part in text, part
     assert harness.adapter.replies[-1].private
     assert [turn.id for turn in turns] == ["a"], "what was shown is not kept a second time"

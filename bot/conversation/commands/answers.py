@@ -5,6 +5,7 @@ from bot.conversation.personal_data import find
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
 from bot.domain.turns import Reply
+from bot.domain.words import tr
 
 
 class CompareCommand(Command):
@@ -52,7 +53,7 @@ class AgainCommand(_PostCommand):
                 "Only the person who asked and the operators can regenerate this answer. "
                 "Ask the question yourself to get your own answer."
             )
-        text = "There is no answer to regenerate in this conversation. Ask a question first."
+        text = tr("There is no answer to regenerate in this conversation. Ask a question first.")
         return CommandResult(Reply(text=text, private=True))
 
 
@@ -80,7 +81,7 @@ class StopCommand(Command):
     any_case = True
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        text = "There is no answer of yours in progress."
+        text = tr("There is no answer of yours in progress.")
         return CommandResult(Reply(text=text, private=True), keep=False)
 
 

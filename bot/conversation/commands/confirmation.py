@@ -4,6 +4,7 @@ from bot.conversation.commands.command import CommandCall, CommandResult, Comman
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
 from bot.domain.turns import Reply
+from bot.domain.words import marked, tr
 from bot.storage.redis import keys
 
 
@@ -13,8 +14,10 @@ async def ask(
     """Say `what` the command would do, with a button `label`. Only the same person can confirm it, in `place`."""
     await services.personal_data.confirmations.ask(received.user, f"{command} {place}")
     minutes = keys.CONFIRM_S // 60
-    text = f"{what} To confirm, send `{command} now` within {minutes} minutes."
-    reply = Reply(text=text, private=True, confirm=f"{command} now", confirm_label=label)
+    message = marked("{what} To confirm, send `{command}` within {minutes} minutes.")
+    typed = f"{command} now"
+    text = tr(message, what=what, command=typed, minutes=minutes)
+    reply = Reply(text=text, private=True, confirm=typed, confirm_label=label)
     return CommandResult(reply, keep=False)
 
 
@@ -23,6 +26,8 @@ async def require(call: CommandCall, command: str, place: str) -> None:
     confirmations = call.services.personal_data.confirmations
     if await confirmations.confirm(call.received.user, f"{command} {place}", call.builder.event) is None:
         raise NotAllowed(
-            "Nothing was changed, because there is nothing to confirm. A confirmation works once, within "
-            f"{keys.CONFIRM_S // 60} minutes. To start again, send `{command}`."
+            "Nothing was changed, because there is nothing to confirm. A confirmation works once, within {minutes} "
+            "minutes. To start again, send `{command}`.",
+            minutes=keys.CONFIRM_S // 60,
+            command=command,
         )

@@ -7,6 +7,7 @@ from bot.conversation.commands.command import Command, CommandCall, CommandResul
 from bot.domain.errors import NotAllowed
 from bot.domain.participation import ParticipationMode
 from bot.domain.turns import Reply
+from bot.domain.words import marked, tr
 
 
 class _ParticipationCommand(Command):
@@ -18,14 +19,17 @@ class _ParticipationCommand(Command):
     async def run(self, call: CommandCall) -> CommandResult | None:
         received, store = call.received, call.services.preferences.store
         if received.direct or not received.channel:
-            raise NotAllowed(f"`{self.name}` only works in channels. In direct messages I answer everything.")
+            raise NotAllowed(
+                "`{command}` only works in channels. In direct messages I answer everything.",
+                command=self.name,
+            )
         if self.mode is None:
             await store.set_quiet(received, True)
         else:
             await store.choose(received.user, received.channel, mode=self.mode)
         if self.mode in ("follow", "dialogue"):
             await store.set_quiet(received, False)
-        return CommandResult(Reply(text=self.done if received.threaded else self.done_without_threads))
+        return CommandResult(Reply(text=tr(self.done if received.threaded else self.done_without_threads)))
 
     @property
     def done_without_threads(self) -> str:
@@ -39,14 +43,14 @@ class FollowCommand(_ParticipationCommand):
     menu = "Answer everything in this channel's threads"
     aliases = ("unmute",)
     mode = "follow"
-    done = (
+    done = marked(
         "I'll answer everything in my threads in this channel, unless somebody else is tagged. To undo this, mention "
         "me with `dialogue`."
     )
 
     @property
     def done_without_threads(self) -> str:
-        return (
+        return marked(
             "I'll respond to all messages here, unless somebody else is tagged. To undo this, mention me with "
             "`mention-only`."
         )
@@ -57,14 +61,14 @@ class DialogueCommand(_ParticipationCommand):
     help = "answer mentions here, and follow-ups until others join in"
     menu = "Answer mentions, and follow-ups until others join in"
     mode = "dialogue"
-    done = (
+    done = marked(
         "In this channel I'll answer mentions, and follow-ups of the person who mentioned me until somebody else joins "
         "in or is tagged."
     )
 
     @property
     def done_without_threads(self) -> str:
-        return "I'll answer mentions here, and replies to my questions."
+        return marked("I'll answer mentions here, and replies to my questions.")
 
 
 class MentionOnlyCommand(_ParticipationCommand):
@@ -73,14 +77,16 @@ class MentionOnlyCommand(_ParticipationCommand):
     menu = "Answer only when mentioned"
     aliases = ("mention only",)
     mode = "mention"
-    done = "I'll only respond in this channel when I'm mentioned. To undo this, mention me with `dialogue`."
+    done = marked(
+        "I'll only respond in this channel when I'm mentioned. To undo this, mention me with `dialogue`."
+    )
 
 
 class QuietCommand(_ParticipationCommand):
     name = "quiet"
     help = "respond in this conversation only when mentioned"
     mode = None
-    done = (
+    done = marked(
         "I'll only respond in this conversation when I'm mentioned. To undo this, mention me with `dialogue`."
     )
 
@@ -90,7 +96,7 @@ class MuteCommand(_ParticipationCommand):
     help = "answer only mentions in this channel, visibly only to the person who asks"
     menu = "Answer only mentions, and only to the person who asks"
     mode = "mute"
-    done = (
+    done = marked(
         "In this channel I'll answer mentions only, and only the person who asks sees the answer. To undo this, "
         "mention me with `dialogue`."
     )
@@ -104,9 +110,9 @@ class MuteCommand(_ParticipationCommand):
         if received.direct or not channel:
             return await super().run(call)
         if call.rest != "now":
-            what = (
+            what = tr(
                 "For everybody in this channel, I'll answer mentions only, and only to the person who asks."
             )
-            return await confirmation.ask(call.services, received, self.name, channel, what, "Mute")
+            return await confirmation.ask(call.services, received, self.name, channel, what, marked("Mute"))
         await confirmation.require(call, self.name, channel)
         return await super().run(call)

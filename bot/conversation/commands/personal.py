@@ -8,6 +8,7 @@ from bot.conversation.personal_data import FORGET_NOW
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived, User
 from bot.domain.turns import Reply, Turn
+from bot.domain.words import marked, tr
 from bot.generation import context_window
 from bot.storage.usage.charges import channel_of
 
@@ -40,7 +41,7 @@ class ResetCommand(Command):
                 return await ask_reset(services, received, call.turns)
             _require_permission(services, received, call.turns)
             await confirmation.require(call, self.name, received.address.conversation)
-        text = "Done. I'll ignore the earlier messages of this conversation."
+        text = tr("Done. I'll ignore the earlier messages of this conversation.")
         return CommandResult(Reply(text=text), resets=True)
 
 
@@ -49,11 +50,16 @@ async def ask_reset(
 ) -> CommandResult:
     """Ask whether to start over, and say what that means. Raises NotAllowed for those who may not."""
     _require_permission(services, received, turns)
-    others = [user.name or "somebody" for user in _others(received, turns)]
-    whom = f", for {', '.join(others)}, too" if others else ""
-    what = f"This starts the conversation over{whom}: I'll ignore its earlier messages. Nothing is deleted."
+    others = [user.name or tr("somebody") for user in _others(received, turns)]
+    what = tr("This starts the conversation over: I'll ignore its earlier messages. Nothing is deleted.")
+    if others:
+        what = tr(
+            "This starts the conversation over, for {names}, too: I'll ignore its earlier messages. Nothing is "
+            "deleted.",
+            names=", ".join(others),
+        )
     place = received.address.conversation
-    return await confirmation.ask(services, received, ResetCommand.name, place, what, "Start over")
+    return await confirmation.ask(services, received, ResetCommand.name, place, what, marked("Start over"))
 
 
 def _others(received: MessageReceived, turns: Sequence[Turn]) -> list[User]:
@@ -66,11 +72,16 @@ def _require_permission(services: CommandServices, received: MessageReceived, tu
     """Raise NotAllowed unless this is an operator, or whoever asked first of what a reset would leave out."""
     known = context_window.remembered(turns)
     if known and not services.personal_data.may(received.user, known[0]):
-        whose = known[0].received.user.name or "the person"
-        raise NotAllowed(
-            f"Only {whose}, who began this conversation, and the operators can start it over. To ask me something "
+        message = marked(
+            "Only the person who began this conversation and the operators can start it over. To ask me something "
             "without it, begin a new thread."
         )
+        if name := known[0].received.user.name:
+            message = marked(
+                "Only {name}, who began this conversation, and the operators can start it over. To ask me something "
+                "without it, begin a new thread."
+            )
+        raise NotAllowed(message, name=name)
 
 
 class ForgetCommand(Command):
@@ -94,7 +105,7 @@ class ForgetCommand(Command):
             return CommandResult(Reply(text=text, private=True, forgotten=True), keep=False)
         if call.rest == "me":
             return await ask_forget(call.services, received)
-        text = "To delete all your data, in all conversations, send `forget me`. I'll ask you to confirm."
+        text = tr("To delete all your data, in all conversations, send `forget me`. I'll ask you to confirm.")
         return CommandResult(Reply(text=text, private=True), keep=False)
 
 
