@@ -29,14 +29,10 @@ FOR_OPERATORS = (
         "bot/storage/prompts/saved_configs.py",
     ),
     *("adapters/studio", "adapters/terminal.py", "bot/conversation/playground.py"),
+    *("bot/conversation/addressing.py", "bot/conversation/builtin_tools.py"),
 )
-"""Paths whose texts stay English: pages, commands and templates of operators, and the built-in model for trying out."""
-NOT_YET = (
-    *("bot/conversation/commands/choices.py", "bot/conversation/commands/registry.py"),
-    *("bot/conversation/engine.py", "bot/conversation/preferences.py", "bot/conversation/router.py"),
-    *("bot/conversation/addressing.py", "bot/conversation/builtin_tools.py", "bot/generation/image"),
-)
-"""Paths whose texts are still in English only. This list only shrinks."""
+"""Paths whose texts stay English: pages, commands and templates of operators, what models are told, and the built-in
+model for trying out."""
 REFUSALS = frozenset(("Refused", "RateLimited", "BudgetSpent", "TooLong", "ContentFiltered", "NotAllowed"))
 """Errors whose first argument is a message to a person."""
 PLURALS = {
@@ -62,7 +58,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = str(path.relative_to(ROOT))
-            if not name.startswith(FOR_OPERATORS + NOT_YET):
+            if not name.startswith(FOR_OPERATORS):
                 yield name, ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -87,7 +83,7 @@ def messages_in(path: str, tree: ast.AST) -> Iterator[Found]:
             yield from (Found(text, path) for word in ("name", "reason") if (text := given.get(word)))
         if not node.args or (one := literal(node.args[0])) is None:
             continue
-        if name in ("tr", "marked") or name in REFUSALS:
+        if name in ("tr", "marked", "notice") or name in REFUSALS:
             yield Found(one, path)
         elif name == "trn" and (many := literal(node.args[1])) is not None:
             yield Found(one, path, many)

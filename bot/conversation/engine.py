@@ -335,7 +335,7 @@ class Engine:
         if len(names) < 2:
             raise NotAllowed("There is only one model, so there is nothing to compare.")
         if not question:
-            raise NotAllowed("Add a question, for example: `/compare why is the sky blue?`")
+            raise NotAllowed("Add a question, for example: `compare: why is the sky blue?`")
         template = next(each for each in self.sources.templates(builder.received) if each.match.default)
         builder.template = template.version
         telemetry.report_progress(template=template.version)
@@ -371,4 +371,4 @@ async def _show_nothing(text: str) -> bool:
 
 
 async def _fetch_nothing(attachment: Attachment) -> bytes:
-    raise NotAllowed(f"“{attachment.name}” can't be read here.")
+    raise NotAllowed("“{name}” can't be read here.", name=attachment.name)

@@ -84,11 +84,23 @@ class Preferences:
         chosen = mode_named(mode) if mode else None
         if mode and (chosen is None or not channel):
             names = [described.name for described in MODES.values()]
-            raise NotAllowed(f"There is no mode “{mode}” here. Channels have these: {', '.join(names)}.")
+            raise NotAllowed(
+                "There is no mode “{mode}” here. Channels have these: {names}.",
+                mode=mode,
+                names=", ".join(names),
+            )
         if template and template not in self.templates:
-            raise NotAllowed(f"There is no template “{template}”. {_listed(self.templates)}")
+            raise NotAllowed(
+                "There is no prompt “{name}”. Available: {names}.",
+                name=template,
+                names=_listed(self.templates),
+            )
         if deployment and deployment not in self.deployments:
-            raise NotAllowed(f"There is no model “{deployment}”. {_listed(self.deployments)}")
+            raise NotAllowed(
+                "There is no model “{name}”. Available: {names}.",
+                name=deployment,
+                names=_listed(self.deployments),
+            )
         reset = "" if mode == "" else None
         await self.store.choose(user, channel, template=template, deployment=deployment, mode=chosen or reset)
 
@@ -99,4 +111,4 @@ def _described(deployment: Deployment) -> str:
 
 
 def _listed(names: Collection[str]) -> str:
-    return f"Available: {', '.join(f'`{name}`' for name in names)}." if names else "There is no choice here."
+    return ", ".join(f"`{name}`" for name in names) or "–"

@@ -8,6 +8,7 @@ from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
 from bot.domain.prompts import Template
 from bot.domain.turns import Turn
+from bot.domain.words import tr
 from bot.generation.image_options import NO_DESCRIPTION
 
 
@@ -67,7 +68,7 @@ def _without_slash(received: MessageReceived) -> str:
     if command is None or not received.registered:
         return ""
     if not command[1]:
-        raise NotAllowed(f"Unknown command `/{command[0]}`. Send `/help` for a list of commands.")
+        raise NotAllowed("Unknown command `/{word}`. Send `help` for a list of commands.", word=command[0])
     return received.text.strip().removeprefix("/")
 
 
@@ -80,10 +81,13 @@ def served_by(template: Template, deployment: str) -> Template:
 def reply_without_question(template: Template) -> str:
     """The reply to a message without a question."""
     if template.capability == "image":
-        return NO_DESCRIPTION
+        return tr(NO_DESCRIPTION)
     if template.match.default:
-        return "Hello! Ask me anything, or send `help` to see what I can do."
-    return f"Add your question after the command. What it does: {template.description or template.name}."
+        return tr("Hello! Ask me anything, or send `help` to see what I can do.")
+    return tr(
+        "Add your question after the command. What it does: {description}.",
+        description=template.description or template.name,
+    )
 
 
 def _after(prefix: str, text: str) -> str | None:

@@ -92,6 +92,28 @@ def english(message: str, /, **values: Value) -> str:
     return _filled(message, values, _ENGLISH)
 
 
+class Notice(NamedTuple):
+    """A message that is told to a person in their language, and to a model in English."""
+
+    message: str
+    values: Mapping[str, Value]
+
+    @property
+    def worded(self) -> str:
+        """The text in the reader's language."""
+        return tr(self.message, **self.values)
+
+    @property
+    def english(self) -> str:
+        """The text in English."""
+        return english(self.message, **self.values)
+
+
+def notice(message: str, /, **values: Value) -> Notice:
+    """A message for a person and a model, with the values of its placeholders."""
+    return Notice(message, values)
+
+
 def in_every_language(message: str) -> tuple[str, ...]:
     """A message in English and every other language, to recognise it in a text that was written for somebody."""
     translated = (_messages(language).get(message, message) for language in LANGUAGES)

@@ -14,6 +14,7 @@ from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
 from bot.domain.prompts import Image, Message, Prompt, Template
 from bot.domain.turns import Reply, Turn, Usage
+from bot.domain.words import Notice, marked, notice, tr
 from bot.generation import context_window, image_options
 from bot.generation.completion import Show, stopped, until_stopped
 from bot.generation.image_options import ImageRequest
@@ -29,9 +30,11 @@ Rewrite = Callable[[Prompt], Awaitable[Prompt]]
 """Rewrites the text of an image prompt."""
 
 _TICK_S = 5.0
-_BROKEN = "Generating this image failed twice before it was complete. Send `again` to retry."
-_CANT_EDIT = "The image model used here can't edit images. Describe the whole image that you want instead."
-_REGENERATED = "The image model used here can't edit images, so I generated a new one."
+_BROKEN = marked("Generating this image failed twice before it was complete. Send `again` to retry.")
+_CANT_EDIT = marked(
+    "The image model used here can't edit images. Describe the whole image that you want instead."
+)
+_REGENERATED = marked("The image model used here can't edit images, so I generated a new one.")
 _DESCRIBED = 1000
 """Characters of the original image's description that are kept where it is generated anew instead of edited."""
 _RECALLED = 2
@@ -70,7 +73,7 @@ async def draw(
         nonlocal images
         sent = prompt
         if rewrite is not None:
-            await image_progress.show(f"_Writing an image prompt for “{words}”…_")
+            await image_progress.show(f"_{tr('Writing an image prompt for “{words}”…', words=words)}_")
             sent = await rewrite(prompt)
         images = await drawn(model, builder, sent, image_progress, words)
         return ()
@@ -79,14 +82,14 @@ async def draw(
         done = await until_stopped(work(), image_progress.stop)
     except ImageInterrupted as error:
         log.warning("Image generation was interrupted twice: %s", error)
-        builder.end(Reply(text=_BROKEN), "failed", reason=str(error))
+        builder.end(Reply(text=tr(_BROKEN)), "failed", reason=str(error))
         return
     if done is None:
         builder.end(Reply(text=stopped(image_progress.stop)))
         return
     called = image_options.as_call(words, prompt.parameters, images, changed=_edits(prompt))
     messages = (builder.kept(request), *called)
-    head = f"Another one: {words}" if prompt.vary else words
+    head = tr("Another one: {words}", words=words) if prompt.vary else words
     text = "\n\n".join(part for part in (head, builder.ending()) if part)
     builder.end(Reply(text=text, images=images, rate=True, generated=True), messages=messages)
 
@@ -149,7 +152,7 @@ async def _tick(builder: TurnBuilder, words: str, show: Show) -> None:
     elapsed_s = 0.0
     while True:
         elapsed = f" ({elapsed_s:.0f} s)" if elapsed_s else ""
-        progress = f"_Generating: {words}…{elapsed}_"
+        progress = f"_{tr('Generating: {words}…', words=words)}{elapsed}_"
         await show("\n\n".join(part for part in (builder.text, progress) if part))
         await asyncio.sleep(_TICK_S)
         elapsed_s += _TICK_S
@@ -211,7 +214,7 @@ def build_image_prompt(
     family: str,
     *,
     vary: bool = False,
-) -> tuple[Prompt, tuple[str, ...]]:
+) -> tuple[Prompt, tuple[Notice, ...]]:
     """The image prompt with the options of the request, and notes on those that are not supported.
 
     Raises NotAllowed if a person's own image is to be edited by a model that can't do so.
@@ -225,7 +228,7 @@ def build_image_prompt(
         if pictures[0].mask or _was_sent(pictures[0]):
             raise NotAllowed(_CANT_EDIT)
         before = pictures[0].alt[-_DESCRIBED:]
-        words, pictures, notes = f"{before}, {words}", (), (*notes, _REGENERATED)
+        words, pictures, notes = f"{before}, {words}", (), (*notes, notice(_REGENERATED))
     # The image model gets the request alone: a system message for rewriting is not for it, nor are quotes.
     system = template.system if template.rewrite is None else ""
     template = replace(template, parameters=parameters, system=system)

@@ -11,8 +11,9 @@ import msgspec
 from msgspec.structs import replace
 
 from bot.domain.prompts import Image, Message, Parameters, Part, ToolCall, ToolResult
+from bot.domain.words import Notice, marked, notice
 
-NO_DESCRIPTION = "Describe the image that you want, for example: `/image a red bicycle`."
+NO_DESCRIPTION = marked("Describe the image that you want, for example: `/image a red bicycle`.")
 """The reply to an image request without a description."""
 
 Shapes = Mapping[str, str]
@@ -124,7 +125,7 @@ class ImageOptions:
 
     words: str
     parameters: Parameters
-    notes: tuple[str, ...] = ()
+    notes: tuple[Notice, ...] = ()
 
 
 _QUALITIES = {"hd": "high", "standard": "medium"}
@@ -134,7 +135,7 @@ _PLAIN_QUALITIES = {"hd": "high", "medium": "standard"}
 
 def resolve(asked: ImageRequest, usual: Parameters, family: str) -> ImageOptions:
     """The parameters for this family. What it can't do is left out, or replaced by the nearest, with a note."""
-    can, notes, words = capabilities_of(family), list[str](), asked.words
+    can, notes, words = capabilities_of(family), list[Notice](), asked.words
     chosen, shape_notes = _sized(asked, usual, can)
     notes += shape_notes
     quality = None if asked.quality == "auto" else asked.quality
@@ -143,29 +144,37 @@ def resolve(asked: ImageRequest, usual: Parameters, family: str) -> ImageOptions
         if quality in can.qualities:
             chosen = replace(chosen, quality=quality)
         else:
-            notes.append(_unable(f"in {asked.quality} quality"))
+            notes.append(notice(_NO_QUALITY, option=str(asked.quality)))
     if asked.style in ("natural", "vivid"):
         if asked.style in can.styles:
             chosen = replace(chosen, style=asked.style)
         else:
-            notes.append(_unable(f"in {asked.style} style"))
+            notes.append(notice(_NO_STYLE, option=str(asked.style)))
     elif asked.style:
         words = f"{words}\n\nStyle: {asked.style}"
     if asked.background in ("transparent", "opaque") and can.transparent:
         chosen = replace(chosen, background=asked.background)
     elif asked.background == "transparent":
-        notes.append(_unable("on a transparent background"))
+        notes.append(notice(_NOT_TRANSPARENT))
     if asked.number > 1 or chosen.images is not None:
         number = asked.number if asked.number > 1 else chosen.images or 1
         chosen = replace(chosen, images=min(number, can.most))
         if asked.number > can.most:
-            limit = "1 image" if can.most == 1 else f"{can.most} images"
-            notes.append(f"This model generates at most {limit} at a time.")
+            notes.append(notice(_ONE if can.most == 1 else _AT_MOST, count=can.most))
     return ImageOptions(words=words, parameters=chosen, notes=tuple(notes))
 
 
-def _unable(what: str) -> str:
-    return f"This model can't generate images {what}, so I ignored that option."
+_NO_QUALITY = marked("This model can't generate images in the quality {option}, so I ignored that option.")
+_NO_STYLE = marked("This model can't generate images in the style {option}, so I ignored that option.")
+_NOT_TRANSPARENT = marked(
+    "This model can't generate images on a transparent background, so I ignored that option."
+)
+_ONE = marked("This model generates one image at a time.")
+_AT_MOST = marked("This model generates at most {count} images at a time.")
+_NO_FORMAT = marked("This model can't generate images in the format {option}, so I ignored that option.")
+_NEAREST = marked(
+    "This model can't generate images in the format {option}; {size} is the nearest that it can."
+)
 
 
 def done(parameters: Parameters, number: int, actual: str = "") -> str:
@@ -186,32 +195,28 @@ def done(parameters: Parameters, number: int, actual: str = "") -> str:
 
 def _sized(
     asked: ImageRequest, usual: Parameters, can: ImageCapabilities
-) -> tuple[Parameters, Sequence[str]]:
+) -> tuple[Parameters, Sequence[Notice]]:
     """The parameters with the nearest size that the family supports, and a note if that differs from the request."""
     if asked.size is not None:
         width, height = map(int, asked.size.split("x"))
         size = asked.size if _supports(can, asked.size) else _nearest(width, height, can)
         exact = size == asked.size
-        what = f"at {asked.size} pixels"
+        what = asked.size
     elif asked.aspect_ratio in ("square", "landscape", "portrait"):
-        what = f"in {asked.aspect_ratio} format"
+        what = asked.aspect_ratio
         size = can.shapes.get(asked.aspect_ratio)
         if size is None:
-            return usual, [_unable(what)]
+            return usual, [notice(_NO_FORMAT, option=what)]
         exact = True
     elif asked.aspect_ratio is not None:
-        ratio = _ratio(asked.aspect_ratio)
+        what, ratio = asked.aspect_ratio, _ratio(asked.aspect_ratio)
         if ratio is None:
-            return usual, [_unable(f"in the ratio {asked.aspect_ratio}")]
+            return usual, [notice(_NO_FORMAT, option=what)]
         size = _of_ratio(ratio, can)
         exact = abs(math.log(_shape(size) / float(ratio))) < _SAME_SHAPE
-        what = f"in the ratio {asked.aspect_ratio}"
     else:
         return usual, []
-    note = (
-        [] if exact else [f"This model can't generate images {what}; {size} is the nearest size that it can."]
-    )
-    return replace(usual, size=size), note
+    return replace(usual, size=size), [] if exact else [notice(_NEAREST, option=what, size=size)]
 
 
 _SAME_SHAPE = 0.02
@@ -301,8 +306,8 @@ _SHAPES = {
     "tall": "portrait",
     **{shape: shape for shape in ("square", "landscape", "portrait")},
 }
-_SIZE = re.compile(r",?\s*(?<![\w:.])(\d{3,4})\s?[x×]\s?(\d{3,4})(?![\w:])", re.I)
-_RATIO = re.compile(r",?\s*(?<![\w:.])(1:1|[32]:[23]|[43]:[34]|16:9|9:16|21:9|[54]:[45])(?![\w:])")
+_SIZE = re.compile(r",?\s*(?<![\w:.])(\d{3,4})\s?[x×]\s?(\d{3,4})(?![\w:])", re.I | re.A)
+_RATIO = re.compile(r",?\s*(?<![\w:.])(1:1|[32]:[23]|[43]:[34]|16:9|9:16|21:9|[54]:[45])(?![\w:])", re.A)
 """Ratios that are no times of day, as 16:10 would be."""
 _SPACES = re.compile(r"(\s\s)\s+")
 """Long runs of spaces are collapsed first: the patterns above take quadratic time on them."""

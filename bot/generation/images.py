@@ -12,6 +12,7 @@ from bot.domain.errors import BudgetSpent, NotAllowed, RateLimited
 from bot.domain.events import MessageReceived
 from bot.domain.prompts import Image, Prompt, Template
 from bot.domain.turns import Reply, Turn
+from bot.domain.words import Notice, notice, tr
 from bot.generation import image_generation, image_options, image_prompt
 from bot.generation.image_generation import ImageProgress
 from bot.generation.image_options import (
@@ -77,7 +78,7 @@ class ImageGeneration:
         if not pictures and asked.change:
             pictures = await image_generation.last_picture(self.sources, builder.received, turns)
         if not asked.words and not pictures:
-            builder.end(Reply(text=NO_DESCRIPTION))
+            builder.end(Reply(text=tr(NO_DESCRIPTION)))
             return
         await self._generate(builder, template, asked, pictures, image_progress)
 
@@ -158,7 +159,7 @@ class ImageGeneration:
         size = image_generation.size_of(images[0]) if images else None
         actual = "{}x{}".format(*size) if size else ""
         result = f"Done: {image_options.done(prompt.parameters, len(images), actual)}."
-        not_done = [f"Not as asked, so tell the person: {note}" for note in notes]
+        not_done = [f"Not as asked, so tell the person: {note.english}" for note in notes]
         return " ".join((result, *not_done, _SHOWN))
 
     async def _image_to_edit(
@@ -191,7 +192,7 @@ class ImageGeneration:
         prompt, notes = image_generation.build_image_prompt(
             template, builder.received, request, pictures, budget, family, vary=vary
         )
-        builder.notes += notes
+        builder.notes += [note.worded for note in notes]
         rewriting = None
         if template.rewrite is not None:
             budget = self._token_budget(builder, image_prompt.writer(template))
@@ -202,11 +203,18 @@ class ImageGeneration:
         await image_generation.draw(model, builder, prompt, image_progress, rewrite)
 
 
-def _allowed(prompt: Prompt, notes: tuple[str, ...], builder: TurnBuilder) -> tuple[Prompt, tuple[str, ...]]:
+def _allowed(
+    prompt: Prompt, notes: tuple[Notice, ...], builder: TurnBuilder
+) -> tuple[Prompt, tuple[Notice, ...]]:
     """The prompt for as many images as the allowance still has: each image counts as a tool call."""
     wanted = min(prompt.parameters.images or 1, MAX_IMAGES)
     number = 1 + builder.allowance.take(wanted - 1)
     if number == wanted:
         return prompt, notes
     fewer = replace(prompt, parameters=replace(prompt.parameters, images=number))
-    return fewer, (*notes, f"{wanted - number} of {wanted} images were left out: the limit of this answer.")
+    left_out = notice(
+        "{number} of {wanted} images were left out: the limit of this answer.",
+        number=wanted - number,
+        wanted=wanted,
+    )
+    return fewer, (*notes, left_out)

@@ -168,7 +168,7 @@ async def test_prompt_and_model_are_chosen_in_words(able: Harness) -> None:
 async def test_an_unknown_choice_changes_nothing(able: Harness) -> None:
     able.model.script = calls("choose_prompt", name="pirate")
     await able.answer(received("talk like a pirate", event="a"), received("hello", event="b"))
-    assert "There is no template “pirate”" in results(able.model.prompts[1])[0].text
+    assert "There is no prompt “pirate”" in results(able.model.prompts[1])[0].text
     assert able.model.prompts[-1].template == ASSISTANT.version
 
 

@@ -60,15 +60,15 @@ def test_options_without_a_chat_model_need_no_words(
     ("text", "family", "note"),
     [
         ("x --transparent", "dall-e-3", "on a transparent background"),
-        ("x --style vivid", "gpt-image-1", "in vivid style"),
-        ("x --landscape", "dall-e-2", "in landscape format"),
-        ("x --quality low", "dall-e-3", "in low quality"),
-        ("x --n 2", "dall-e-3", "at most 1 image at a time"),
+        ("x --style vivid", "gpt-image-1", "in the style vivid"),
+        ("x --landscape", "dall-e-2", "in the format landscape"),
+        ("x --quality low", "dall-e-3", "in the quality low"),
+        ("x --n 2", "dall-e-3", "one image at a time"),
     ],
 )
 def test_unsupported_options_become_notes(text: str, family: str, note: str) -> None:
     options = chosen(text, family)
-    assert note in options.notes[0]
+    assert note in options.notes[0].english
     assert options.words == "x"
     assert options.parameters in (USUAL, replace(USUAL, images=1))
 
@@ -97,7 +97,7 @@ def test_a_shape_becomes_the_nearest_size(family: str, asked: dict[str, str], si
     options = image_options.resolve(request, USUAL, family)
     assert options.parameters.size == size
     assert exact == (not options.notes)
-    assert exact or size in options.notes[0]
+    assert exact or size in options.notes[0].english
 
 
 async def test_options_are_sent_and_ignored_ones_reported(harness: Harness) -> None:

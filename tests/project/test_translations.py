@@ -42,6 +42,8 @@ FOR_MODELS_AND_OPERATORS = {
     "bot/llm/routing/continuation.py": "for models",
     "bot/prompts": "for authors of templates",
     "bot/files/fenced_data.py": "for models",
+    "bot/generation/image_options.py": "parameters of the tool draw; what people read is in notice()",
+    "bot/generation/images.py": "the tool draw; what people read is in notice()",
     "bot/generation/prompt_builder.py": "for models",
     "bot/generation/prompt_report.py": "the English prompt and what was left out of it",
     "bot/tools/registry.py": "for models",

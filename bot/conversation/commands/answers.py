@@ -5,14 +5,16 @@ from bot.conversation.personal_data import find
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
 from bot.domain.turns import Reply
-from bot.domain.words import tr
+from bot.domain.words import marked, tr
+
+_DIGITS = 2  # of a number of variations
 
 
 class CompareCommand(Command):
     """`/compare QUESTION`, or `compare: QUESTION`."""
 
     name = "compare"
-    help = "send a question to several models: `/compare QUESTION`"
+    help = marked("send a question to several models: `compare: QUESTION`")
     is_answer = True
 
     def takes(self, rest: str, received: MessageReceived, services: CommandServices) -> bool:
@@ -43,7 +45,7 @@ class AgainCommand(_PostCommand):
     """`/again`. The worker regenerates the answer; this only runs if it can't."""
 
     name = "again"
-    help = "regenerate the last answer"
+    help = marked("regenerate the last answer")
     aliases = ("try again",)
     any_case = True
 
@@ -59,9 +61,13 @@ class AgainCommand(_PostCommand):
 
 class VariationsCommand(_PostCommand):
     name = "variations"
-    help = "generate a variation of the last image; `/variations 3` generates three"
+    help = marked("generate a variation of the last image; `variations 3` generates three")
     aliases = ("variation",)
     is_answer = True
+
+    def typed_plainly(self, word: str, rest: str, services: CommandServices) -> bool:
+        """Only with a number."""
+        return word == self.name and rest.isdecimal() and len(rest) <= _DIGITS
 
     def is_available(self, received: MessageReceived, services: CommandServices) -> bool:
         """If there is an image template with a deployment."""
@@ -77,7 +83,7 @@ class StopCommand(Command):
     """`/stop`. A running answer is stopped when the message arrives; this only runs if there is none."""
 
     name = "stop"
-    help = "stop the answer in progress"
+    help = marked("stop the answer in progress")
     any_case = True
 
     async def run(self, call: CommandCall) -> CommandResult | None:
@@ -89,7 +95,7 @@ class SentCommand(_PostCommand):
     """`/sent`, for the last answer or the one in a post."""
 
     name = "sent"
-    help = "show what was sent to the model for the last answer"
+    help = marked("show what was sent to the model for the last answer")
     aliases = ("what did you send", "what did you send?")
 
     async def run(self, call: CommandCall) -> CommandResult | None:

@@ -9,6 +9,7 @@ from bot.conversation.preferences import Preferences
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
 from bot.domain.turns import Reply, UserProfile
+from bot.domain.words import marked, tr
 from bot.storage.usage.charges import channel_of
 
 _AUTOMATIC = ("auto", "automatic", "default")
@@ -18,9 +19,15 @@ _AUTOMATIC = ("auto", "automatic", "default")
 class _ChoiceCommand(Command):
     """`/WORD` lists the choices, `/WORD NAME` makes one."""
 
-    noun: ClassVar[str]
     field: ClassVar[str]
     """The parameter of `Preferences.choose`."""
+    nothing: ClassVar[str]
+    """The reply if there is no choice. The others are, each for a channel and for a person, the heading of the list and
+    the replies to a choice and to its end.
+    """
+    heads: ClassVar[tuple[str, str]]
+    chose: ClassVar[tuple[str, str]]
+    ended: ClassVar[tuple[str, str]]
 
     @abstractmethod
     def choices(self, preferences: Preferences) -> Mapping[str, str]:
@@ -48,34 +55,52 @@ class _ChoiceCommand(Command):
     async def run(self, call: CommandCall) -> CommandResult | None:
         received, preferences = call.received, call.services.preferences
         if not self.is_available(received, call.services):
-            raise NotAllowed(f"There is no other {self.noun} to choose here.")
+            raise NotAllowed(self.nothing)
         if call.rest:
             text = await self.choose(call.rest, received, preferences)
             call.builder.kept_template = "" if self.field == "template" else call.builder.kept_template
             return CommandResult(Reply(text=text))
         profile = await call.services.personal_data.profile(received.user, channel_of(received))
         chosen, usual = self.chosen(profile)
-        labels = {usual: " (default)", chosen: " (chosen)"}
+        labels = {usual: f" ({tr('default')})", chosen: f" ({tr('chosen')})"}
         choices = self.choices(preferences).items()
         lines = [f"- `{name}`{labels.get(name, '')}: {uncapitalised(what)}" for name, what in choices]
-        where = _where(received)
-        head = f"Choose a {self.noun} {where} with `/{self.name} NAME`, or reset it with `/{self.name} auto`."
+        head = tr(_here(self.heads, received))
         return CommandResult(Reply(text="\n".join([head, "", *lines]), private=True))
 
     async def choose(self, name: str, received: MessageReceived, preferences: Preferences) -> str:
         """Make this choice for the channel or person, and say what was done. Raises NotAllowed."""
         chosen = "" if name in _AUTOMATIC and name not in self.choices(preferences) else name
         await preferences.choose(received.user, channel_of(received), **{self.field: chosen})
-        where = _where(received)
         if not chosen:
-            return f"Done. The default {self.noun} is used {where} again."
-        return f"Done. From now on, `{name}` is used {where}. To reset this, send `/{self.name} auto`."
+            return tr(_here(self.ended, received))
+        return tr(_here(self.chose, received), name=name)
 
 
 class PromptCommand(_ChoiceCommand):
     name = "prompt"
-    help = "choose the template used here: `/prompt NAME`"
-    noun, field = "template", "template"
+    help = marked("choose the prompt used here: `prompt NAME`")
+    field = "template"
+    nothing = marked("There is no other prompt to choose here.")
+    heads = (
+        marked(
+            "Choose a prompt in this channel with `prompt NAME`, or go back to the default with `prompt auto`."
+        ),
+        marked("Choose a prompt for you with `prompt NAME`, or go back to the default with `prompt auto`."),
+    )
+    chose = (
+        marked(
+            "Done. From now on, the prompt `{name}` is used in this channel. To go back to the default, send "
+            "`prompt auto`."
+        ),
+        marked(
+            "Done. From now on, the prompt `{name}` is used for you. To go back to the default, send `prompt auto`."
+        ),
+    )
+    ended = (
+        marked("Done. The default prompt is used in this channel again."),
+        marked("Done. The default prompt is used for you again."),
+    )
 
     def choices(self, preferences: Preferences) -> Mapping[str, str]:
         return preferences.templates
@@ -87,8 +112,28 @@ class PromptCommand(_ChoiceCommand):
 
 class ModelCommand(_ChoiceCommand):
     name = "model"
-    help = "choose the model used here: `/model NAME`"
-    noun, field = "model", "deployment"
+    help = marked("choose the model used here: `model NAME`")
+    field = "deployment"
+    nothing = marked("There is no other model to choose here.")
+    heads = (
+        marked(
+            "Choose a model in this channel with `model NAME`, or go back to the default with `model auto`."
+        ),
+        marked("Choose a model for you with `model NAME`, or go back to the default with `model auto`."),
+    )
+    chose = (
+        marked(
+            "Done. From now on, the model `{name}` is used in this channel. To go back to the default, send "
+            "`model auto`."
+        ),
+        marked(
+            "Done. From now on, the model `{name}` is used for you. To go back to the default, send `model auto`."
+        ),
+    )
+    ended = (
+        marked("Done. The default model is used in this channel again."),
+        marked("Done. The default model is used for you again."),
+    )
 
     def choices(self, preferences: Preferences) -> Mapping[str, str]:
         return preferences.deployments
@@ -98,8 +143,9 @@ class ModelCommand(_ChoiceCommand):
         return profile.deployment, ""
 
 
-def _where(received: MessageReceived) -> str:
-    return "in this channel" if channel_of(received) else "for you"
+def _here(messages: tuple[str, str], received: MessageReceived) -> str:
+    """The message for a channel, or that for a person."""
+    return messages[0 if channel_of(received) else 1]
 
 
 def uncapitalised(text: str) -> str:

@@ -39,7 +39,7 @@ class _ParticipationCommand(Command):
 
 class FollowCommand(_ParticipationCommand):
     name = "follow"
-    help = "answer everything in my threads here, unless somebody else is tagged"
+    help = marked("answer everything in my threads here, unless somebody else is tagged")
     menu = "Answer everything in this channel's threads"
     aliases = ("unmute",)
     mode = "follow"
@@ -58,7 +58,7 @@ class FollowCommand(_ParticipationCommand):
 
 class DialogueCommand(_ParticipationCommand):
     name = "dialogue"
-    help = "answer mentions here, and follow-ups until others join in"
+    help = marked("answer mentions here, and follow-ups until others join in")
     menu = "Answer mentions, and follow-ups until others join in"
     mode = "dialogue"
     done = marked(
@@ -73,7 +73,7 @@ class DialogueCommand(_ParticipationCommand):
 
 class MentionOnlyCommand(_ParticipationCommand):
     name = "mention-only"
-    help = "respond in this channel only when mentioned"
+    help = marked("respond in this channel only when mentioned")
     menu = "Answer only when mentioned"
     aliases = ("mention only",)
     mode = "mention"
@@ -84,7 +84,7 @@ class MentionOnlyCommand(_ParticipationCommand):
 
 class QuietCommand(_ParticipationCommand):
     name = "quiet"
-    help = "respond in this conversation only when mentioned"
+    help = marked("respond in this conversation only when mentioned")
     mode = None
     done = marked(
         "I'll only respond in this conversation when I'm mentioned. To undo this, mention me with `dialogue`."
@@ -93,7 +93,7 @@ class QuietCommand(_ParticipationCommand):
 
 class MuteCommand(_ParticipationCommand):
     name = "mute"
-    help = "answer only mentions in this channel, visibly only to the person who asks"
+    help = marked("answer only mentions in this channel, visibly only to the person who asks")
     menu = "Answer only mentions, and only to the person who asks"
     mode = "mute"
     done = marked(

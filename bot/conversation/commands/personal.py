@@ -15,7 +15,7 @@ from bot.storage.usage.charges import channel_of
 
 class UsageCommand(Command):
     name = "usage"
-    help = "show your usage today and this month, and your limits"
+    help = marked("show your usage today and this month, and your limits")
     menu = "Your usage today, and your limits"
 
     async def run(self, call: CommandCall) -> CommandResult | None:
@@ -28,7 +28,7 @@ class ResetCommand(Command):
     """`reset` starts over. Where several people take part, it asks for confirmation by who may do that."""
 
     name = "reset"
-    help = "start over: ignore the earlier messages of this conversation"
+    help = marked("start over: ignore the earlier messages of this conversation")
     menu = "Start over: ignore earlier messages"
 
     def typed_exactly(self, text: str) -> str | None:
@@ -88,7 +88,7 @@ class ForgetCommand(Command):
     """`forget` explains, `forget me` asks for confirmation, and only the confirmation deletes."""
 
     name = "forget"
-    help = "delete all your data, in all conversations; asks for confirmation"
+    help = marked("delete all your data, in all conversations; asks for confirmation")
     menu = "Delete your data"
     any_case = True
 

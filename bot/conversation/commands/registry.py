@@ -24,27 +24,29 @@ from bot.domain.events import MessageReceived
 from bot.domain.participation import MODES
 from bot.domain.prompts import Template
 from bot.domain.turns import Reply
+from bot.domain.words import marked, tr
 
 
 class HelpCommand(Command):
     name = "help"
-    help = "show what I can do"
+    help = marked("show what I can do")
     menu = "Show what I can do, and how to ask"
     any_case = True
 
     async def run(self, call: CommandCall) -> CommandResult | None:
         """List the templates and commands that are available here."""
         services = call.services
-        lines = ["Ask me anything. I remember this conversation.", ""]
+        lines = [tr("Ask me anything. I remember this conversation."), ""]
         lines += [
-            f"- `/{template.match.commands[0]} …` {uncapitalised(template.description)}"
+            f"- `{_begins(template)} …` {uncapitalised(template.description)}"
             for template in services.sources.templates(call.received)
             if template.match.commands and services.model_info.is_served(template)
         ]
         available = [command for command in COMMANDS if command.is_available(call.received, services)]
-        lines += [f"- `/{each.name}` {each.help}" for each in available if not each.channels_only]
+        lines += [f"- `{each.name}` {tr(each.help)}" for each in available if not each.channels_only]
         lines += await _participation(call, [each for each in available if each.channels_only])
-        lines += ["", "If your app intercepts slash commands, type the word without the slash: `help`."]
+        if not call.received.direct:
+            lines += ["", tr("In a channel, mention me before a command.")]
         return CommandResult(Reply(text="\n".join(lines), private=True))
 
 
@@ -53,8 +55,18 @@ async def _participation(call: CommandCall, commands: Sequence[Command]) -> list
     if not commands:
         return []
     mode = MODES[await call.services.preferences.mode(call.received)]
-    head = f"In this channel the mode is *{mode.name}*: {mode.description}. To change it, mention me with one of these:"
-    return ["", head, "", *(f"- `{command.name}` {command.help}" for command in commands)]
+    head = tr(
+        "In this channel the mode is *{mode}*: {description}. To change it, mention me with one of these:",
+        mode=mode.name,
+        description=tr(mode.description),
+    )
+    return ["", head, "", *(f"- `{command.name}` {tr(command.help)}" for command in commands)]
+
+
+def _begins(template: Template) -> str:
+    """How a message for this template begins, where Slack or Teams may intercept a slash."""
+    prefix = next(iter(template.match.prefixes), "")
+    return prefix if prefix.endswith(":") else f"/{template.match.commands[0]}"
 
 
 COMMANDS: tuple[Command, ...] = (
