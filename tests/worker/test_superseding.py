@@ -14,7 +14,7 @@ from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta
 from bot.storage.redis.client import Redis
 from tests.support.acts import BOB, deleted, edited, received, stopped
-from tests.support.fake_adapter import FakeAdapter, echo
+from tests.support.fake_adapter import FakeAdapter, echo, spoken
 from tests.support.harness import CONVERSATION, Harness
 
 
@@ -46,7 +46,7 @@ async def test_the_next_message_supersedes_the_answer(harness: Harness) -> None:
         assert await harness.inbox.supersede(second)
         await harness.until(harness.idle)
     assert harness.adapter.texts == ["Once upon\n\n_Stopped: you sent a new message._", "the next answer"]
-    assert [m.text for m in harness.model.prompts[-1].messages[3:]] == ["first", "Once upon", "second"]
+    assert [m.text for m in spoken(harness.model.prompts[-1])[3:]] == ["first", "Once upon", "second"]
 
 
 async def test_editing_restarts_a_running_answer(
@@ -145,7 +145,7 @@ async def test_a_superseded_question_stays_in_the_history(harness: Harness) -> N
         await harness.accept(second)
         await harness.inbox.supersede(second)
         await harness.until(harness.idle)
-    assert [m.text for m in harness.model.prompts[-1].messages[3:]] == ["first", "second"]
+    assert [m.text for m in spoken(harness.model.prompts[-1])[3:]] == ["first", "second"]
 
 
 async def supersede(harness: Harness, event: MessageReceived) -> None:
@@ -179,7 +179,7 @@ async def test_pending_messages_are_superseded_by_the_newest(
         "the next answer",
         "the next answer",
     )
-    assert [m.text for m in harness.model.prompts[-1].messages if m.role == "user"][-3:] == [
+    assert [m.text for m in spoken(harness.model.prompts[-1]) if m.role == "user"][-3:] == [
         "mine",
         "second",
         "third",
@@ -208,7 +208,7 @@ async def test_files_of_superseded_messages_are_named(harness: Harness) -> None:
     await supersede(harness, received("second", event="b"))
     async with harness.working():
         await harness.until(harness.idle)
-    assert [m.text for m in harness.model.prompts[-1].messages if m.role == "user"][-2:] == [
+    assert [m.text for m in spoken(harness.model.prompts[-1]) if m.role == "user"][-2:] == [
         "[attached, not read: plan.pdf]",
         "second",
     ]

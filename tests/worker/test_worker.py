@@ -265,7 +265,7 @@ async def test_forget_deletes_a_person_everywhere(harness: Harness, redis: Redis
 async def test_an_unknown_command_is_explained(harness: Harness) -> None:
     (turn,) = await harness.answer(pressed("/frobnicate"))
     assert turn.outcome == "refused"
-    assert "/help" in harness.adapter.texts[0]
+    assert "`help`" in harness.adapter.texts[0]
 
 
 async def test_a_bare_mention_gets_a_greeting(harness: Harness) -> None:
