@@ -132,6 +132,11 @@ def sent_tag(by: str, at: str, place: str = "") -> str:
     return f"<{SENT} {attributes}/>"
 
 
+def is_sent_tag(text: str) -> bool:
+    """Whether a message is a tag made by `sent_tag`."""
+    return text.startswith(f"<{SENT} ") and text.endswith("/>")
+
+
 def harmless(text: str) -> str:
     """A text in which nothing looks like the beginning or end of a fence."""
     return _without(_ANY_FENCE, text)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bot.domain.prompts import Image, Message, Omission, Text, ToolCall, ToolResult
 from bot.domain.turns import Turn
+from bot.files.fenced_data import is_sent_tag
 
 Count = Callable[[str], int]
 """Tokens of a text."""
@@ -124,10 +125,15 @@ def _plan(ids: Sequence[str], weights: Sequence[int], start: int, budget_tokens:
     return ""
 
 
+def _said(turn: Turn) -> int:
+    """The number of messages of a turn, without the one that says who sent it and when."""
+    return sum(not is_sent_tag(message.text) for message in turn.messages)
+
+
 def _newest(turns: Sequence[Turn], most_messages: int) -> int:
     """Index of the first of the newest whole turns that have at most this many messages together."""
     start = len(turns)
-    while start and (most_messages := most_messages - len(turns[start - 1].messages)) >= 0:
+    while start and (most_messages := most_messages - _said(turns[start - 1])) >= 0:
         start -= 1
     return start
 

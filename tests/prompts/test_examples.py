@@ -167,6 +167,8 @@ def test_pool_examples_stay_within_the_budget(context_tokens: int, shown: int) -
         template=template(3), received=received("Why?"), question="Why?", examples=(OWN, *near), turns=()
     )
     prompt = build_prompt(inputs, TokenBudget(context_tokens=context_tokens, output_tokens=100))
-    assert prompt.examples == 2 * shown
     assert [message.text for message in prompt.messages][:2] == ["own", "own"]
+    assert prompt.examples == 2
+    listed = [message.text.count("Assistant: xxx") for message in prompt.messages if message.role == "system"]
+    assert sum(listed) == shown - 1
     assert [one.count for one in prompt.left_out] == ([4 - shown] if shown < 4 else [])

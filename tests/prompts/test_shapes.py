@@ -404,6 +404,9 @@ def test_there_are_enough_shapes() -> None:
     assert len(SHAPES) > 90
 
 
+NAMED = "the person who is named before each message"
+
+
 def test_text_around_the_question_is_sent() -> None:
     """Field fault 72: the last `user:` of a file is what the model gets, with the question in its place."""
     shape = Shape(
@@ -413,7 +416,7 @@ def test_text_around_the_question_is_sent() -> None:
     asked = received("why?")
     budget = TokenBudget(context_tokens=9000, output_tokens=100)
     prompt = build_prompt(PromptInputs(template=template, received=asked, question="why {{n}}?"), budget)
-    assert prompt.messages[-1].text == f"In 3 words for {asked.user.name}: why {{{{n}}}}?!"
+    assert prompt.messages[-1].text == f"In 3 words for {NAMED}: why {{{{n}}}}?!"
 
 
 def test_all_problems_are_reported_together() -> None:
