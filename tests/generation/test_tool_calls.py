@@ -158,7 +158,7 @@ async def test_ten_thousand_calls_do_not_block(pen: Harness) -> None:
     gc.collect()
     kept = sum(isinstance(one, ToolCall) for one in gc.get_objects())
     assert len(results(pen.model.prompts[-1])) == MAX_TOOL_CALLS
-    assert f"{10_000 - 8} tool calls were not run" in turn.reply.text
+    assert f"{10_000 - 8:,} tool calls were not run" in turn.reply.text
     assert kept <= 4 * MAX_TOOL_CALLS
     assert sum(one.text == "6 of 6" for one in results(pen.model.prompts[-1])) == 8
 
