@@ -32,7 +32,9 @@ class SlackPeople:
             await self._command(talk, act, text)
             return
         files = [self._file(act)] if act.kind == "file" else []
-        named = talk.place == "thread" and (not talk.thread or talk.chance.random() < 0.7)
+        # Without a mention, a command is what people say to each other, or a question.
+        told = not talk.thread or act.kind in ("command", "picture")
+        named = talk.place == "thread" and (told or talk.chance.random() < 0.7)
         words = f"{MENTION} {text}" if named else text
         act.sign = await self._write(talk, words, files)
         act.event = f"slack:{self.slack.workspace.team}:{talk.channel}:{act.sign}"

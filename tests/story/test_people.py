@@ -67,7 +67,8 @@ async def test_a_follow_up_needs_no_mention(town: Town) -> None:
     await town.slack.say(GENERAL, "U0ADA", "what is my name?", ts)
     await whole(town, GENERAL, ts, 2)
     sent = town.azure.journal[-1].body["messages"]
-    assert [(one["role"], one["content"]) for one in sent if one["role"] != "system"][-3:] == [
+    said = [one for one in sent if one["role"] != "system" and not one["content"].startswith("<sent ")]
+    assert [(one["role"], one["content"]) for one in said][-3:] == [
         ("user", "my name is Ada"),
         ("assistant", "You said: my name is Ada"),
         ("user", "what is my name?"),
@@ -107,9 +108,10 @@ async def test_few_shot_examples_precede_the_question(town: Town) -> None:
     await whole(town, channel, ts)
     sent = town.azure.journal[-1].body["messages"]
     assert sent[0]["role"] in ("system", "developer")
-    assert sent[1]["content"] == "to German: Could you send me the figures by Friday?"
-    assert [one["role"] for one in sent[1:]] == ["user", "assistant"] * 3 + ["user"]
-    assert sent[-1]["content"] == "guten Tag"
+    assert sent[0]["role"] == sent[1]["role"]  # the template, and where the answer is shown
+    assert sent[2]["content"] == "to German: Could you send me the figures by Friday?"
+    assert [one["role"] for one in sent[2:]] == ["user", "assistant"] * 3 + ["user", "user"]
+    assert [one["content"].partition(" ")[0] for one in sent[-2:]] == ["<sent", "guten"], sent[-2]
 
 
 async def test_an_edited_question_changes_its_answer(town: Town) -> None:

@@ -322,7 +322,7 @@ def test_the_filter_can_stop_a_running_stream() -> None:
     ]
     canvas.read(azure_wire.event(blocked))
     assert isinstance(canvas.failed, ContentFiltered)
-    assert "stopped this picture" in str(canvas.failed)
+    assert "stopped this image" in str(canvas.failed)
 
 
 # ------------------------------------------------------------------ variations and masks

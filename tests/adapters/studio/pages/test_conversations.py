@@ -71,13 +71,13 @@ async def test_a_good_answer_becomes_an_example_after_review(page: Page, whole: 
     assert any(one.assistant == "Fifty-seven, said the armadillo." for one in pool)
 
 
-async def test_an_unknown_command_is_listed_as_refused(page: Page, whole: Whole) -> None:
+async def test_a_refused_command_is_listed_as_refused(page: Page, whole: Whole) -> None:
     await ask(page, whole, "What is 21 * 3? Ocelot.")
-    await say(page, "/ocelot")
-    await expect(page.locator(".answer").last).to_contain_text("Unknown command")
-    await found(page, whole, "/ocelot")
+    await say(page, "/prompt ocelot")
+    await expect(page.locator(".answer").last).to_contain_text("There is no")
+    await found(page, whole, "/prompt ocelot")
     note = page.locator(".list li .note").first
-    await expect(note).to_contain_text("studio · 2 turns")
+    await expect(note).to_contain_text("studio · /prompt · 2 turns")
     await page.locator(".list a").first.click()
     await expect(page.locator(".tag.bad")).to_have_text("refused: not allowed")
 

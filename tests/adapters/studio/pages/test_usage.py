@@ -82,7 +82,7 @@ async def test_each_deployment_is_tried_by_a_click(page: Page, whole: Whole) -> 
 async def test_a_viewer_sees_totals_but_no_people(page: Page, locked: Whole, complaints: Complaints) -> None:
     await sign_in(page, locked, "viewer")
     links = page.get_by_role("navigation", name="Pages").get_by_role("link")
-    await expect(links).to_have_text(["Chat", "Prompts", "Evaluations", "Usage", "Deployments"])
+    await expect(links).to_have_text(["Chat", "Prompts", "Channels", "Evaluations", "Usage", "Deployments"])
     await say(page, "What is 2 + 3?")
     await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
     templates = page.get_by_role("heading", name="Templates")
