@@ -125,7 +125,7 @@ def _plan(ids: Sequence[str], weights: Sequence[int], start: int, budget_tokens:
     return ""
 
 
-def _said(turn: Turn) -> int:
+def _message_count(turn: Turn) -> int:
     """The number of messages of a turn, without the one that says who sent it and when."""
     return sum(not is_sent_tag(message.text) for message in turn.messages)
 
@@ -133,7 +133,7 @@ def _said(turn: Turn) -> int:
 def _newest(turns: Sequence[Turn], most_messages: int) -> int:
     """Index of the first of the newest whole turns that have at most this many messages together."""
     start = len(turns)
-    while start and (most_messages := most_messages - _said(turns[start - 1])) >= 0:
+    while start and (most_messages := most_messages - _message_count(turns[start - 1])) >= 0:
         start -= 1
     return start
 

@@ -67,6 +67,6 @@ async def test_a_command_is_one_entry(harness: Harness, monkeypatch: pytest.Monk
     turns = await harness.answer(*(received(text, event=str(at)) for at, text in enumerate(messages)))
     *pings, listed, question = turns
     assert [turn.reply.text for turn in pings] == ["Yes."] * 3
-    assert "- `/ping` say whether I am there" in listed.reply.text
+    assert "- `ping` say whether I am there" in listed.reply.text
     assert question.template == "assistant@" + "0" * 12
     assert ("ping", "Say whether I am there", False) in registry.menu()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -43,11 +43,20 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Server, Se
         yield master, replica
 
 
+async def stored(redis: Redis, event: str) -> None:
+    """Deliver until a replica has it, as platforms do: on a busy machine it may not confirm within a second."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            with suppress(StateUnavailable):
+                assert await inbox_of(redis).accept(received(event=event)) in ("accepted", "duplicate")
+                return
+
+
 async def test_what_no_replica_has_is_not_acknowledged(pair: tuple[Server, Server]) -> None:
     """Field fault 127."""
     master, replica = pair
     async with connected(master, replicas=1) as redis:
-        assert await inbox_of(redis).accept(received(event="a")) == "accepted"
+        await stored(redis, "a")
         pause(replica)
         with pytest.raises(StateUnavailable, match="confirmed by 0 of 1 replicas"):
             await inbox_of(redis).accept(received(event="b"))
