@@ -38,7 +38,7 @@ from adapters.teams.cloud import Cloud
 from adapters.teams.inbound.http import WebhookHandler
 from adapters.teams.inbound.jwt_auth import JwtAuthentication
 from adapters.teams.inbound.settings import SettingsDialogs
-from bot.domain.adapter import STREAMED, Accept, SelfService, StreamRecord
+from bot.domain.adapter import STREAMED, VISIBLE_TO_ASKER, Accept, SelfService, StreamRecord
 from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
 from bot.domain.events import Address, Attachment, MessageReceived, PostedMessage, QuotedMessage
 from bot.domain.turns import CheckResult, Reply
@@ -214,15 +214,18 @@ class TeamsAdapter:
         private = reply.private and post.data["kind"] != "personal"
         if not private and "targeted" not in post.data:
             return post, await self._deliver(post, reply, showing)
-        if "targeted" in post.data or not post.data.get("parts"):
-            targeted = PostedMessage(id=post.id, data={**post.data, "targeted": "1"})
-            try:
-                return targeted, await self._deliver(targeted, replace(reply, rate=False), showing)
-            except TeamsRejected as error:
-                if error.too_large or error.status not in (400, 403, 404, 405, 501):
-                    raise
-                log.info("Targeted messages are not available here: %s", error)
-            post = PostedMessage(id=post.id, data={**post.data, "parts": ""})
+        seen = post.data.get("parts", "") if "targeted" not in post.data else ""
+        if seen:
+            await self._deliver(post, Reply(text=tr(VISIBLE_TO_ASKER)), showing)
+            showing, post = None, PostedMessage(id=post.id, data={**post.data, "parts": ""})
+        targeted = PostedMessage(id=post.id, data={**post.data, "targeted": "1"})
+        try:
+            return targeted, await self._deliver(targeted, replace(reply, rate=False), showing)
+        except TeamsRejected as error:
+            if error.too_large or error.status not in (400, 403, 404, 405, 501):
+                raise
+            log.info("Targeted messages are not available here: %s", error)
+        post = PostedMessage(id=post.id, data={**post.data, "parts": seen})
         data = {name: value for name, value in post.data.items() if name != "targeted"}
         post = PostedMessage(id=post.id, data=data)
         return post, await self._deliver(post, Reply(text=tr(ALONE)), showing)

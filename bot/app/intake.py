@@ -48,16 +48,13 @@ class Intake:
     async def _supersede(self, event: Event) -> None:
         """Stop the answer to a question that was edited, deleted or, if so configured, followed by another.
 
-        Commands and messages that are not answered don't stop anything. Of others who speak in between, only the inbox
-        knows.
+        Commands don't stop anything, nor do messages without a mention, which may be for other people.
         """
         match event:
             case MessageEdited() | MessageDeleted():
                 await self.inbox.supersede(event)
             case MessageReceived() if self.settings.parley_while_answering == "supersede":
-                if addressing.says_stop(event) or self.engine.command(event) is not None:
-                    return
-                if event.addressed or await self.engine.may_follow(event):
+                if event.addressed and self.engine.command(event) is None:
                     await self.inbox.supersede(event)
             case _:
                 pass

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from bot.storage.redis.client import Redis
 
 _UNKNOWN = (
-    "Nothing is known of this message. Messages that are not answered are remembered for a day, answers for "
-    "PARLEY_RETENTION_DAYS. Slack and Teams may not have delivered it: outside of threads, and without the permission "
-    "to read all messages, only mentions reach Parley. Or it is still waiting for its answer."
+    "Nothing is known of this message. Without a mention, Parley only reads threads in which it was mentioned before, "
+    "and only with the permission to read all messages. Messages there that are not answered are remembered for a day, "
+    "answers for PARLEY_RETENTION_DAYS. Or the message is still waiting for its answer."
 )
 
 
@@ -98,11 +98,11 @@ def _silence(message: "UnansweredMessage") -> str:
 
 def _answer(turn: "Turn") -> Sequence[str]:
     """The reason, and what came of it."""
-    from bot.conversation.addressing import decide, explained
+    from bot.conversation.addressing import explained
 
-    reason = turn.addressing or decide(turn.received, "follow").reason
     how = {"answered": "Answered", "refused": "Refused", "failed": "Not answered"}[turn.outcome]
-    lines = [f"{how} ({turn.received.at:%Y-%m-%d %H:%M} UTC, {reason}): {explained(reason)}"]
+    at, why = f"{turn.received.at:%Y-%m-%d %H:%M} UTC", turn.addressing
+    lines = [f"{how} ({at}, {why}): {explained(why)}" if why else f"{how} ({at}): no reason was recorded."]
     if turn.outcome != "answered":
         lines.append(f"  Reason: {turn.reason or 'none recorded'}. The person was told: {turn.reply.text}")
     by = ", ".join(dict.fromkeys(usage.deployment for usage in turn.usage))

@@ -22,7 +22,6 @@ Reason = Literal[
     "several-people",
     "not-asked",
     "no-thread",
-    "not-in-thread",
 ]
 
 SENTENCES: Mapping[Reason, str] = {
@@ -38,7 +37,6 @@ SENTENCES: Mapping[Reason, str] = {
     "several-people": "Several people talk here, and Parley has not been mentioned since.",
     "not-asked": "Parley has not been mentioned in this conversation, as far as its history is stored.",
     "no-thread": "In a chat without threads, only mentions and replies to Parley's questions are answered.",
-    "not-in-thread": "Parley takes no part in this thread: it has to be mentioned there first.",
 }
 """One sentence for each reason, for the person who asks why."""
 
@@ -57,6 +55,8 @@ _CALL = (
 )
 """Words behind a name without a comma that speak to that person, in the languages of the messages to people."""
 _QUESTION = re.compile(r"[?？؟]")
+_ASKS = re.compile(r"[?？؟][\"'”’»)*_\s]*\Z")
+"""The end of a question, which a link with a query is not."""
 _NOTE = re.compile(r"(?:\s*\n\n_[^\n]*_)+\s*\Z")
 """The notes below an answer: they are not the model's words."""
 
@@ -71,11 +71,6 @@ class Decision(NamedTuple):
     reason: Reason
     private: bool = False
     opens: bool = False
-
-    @property
-    def sentence(self) -> str:
-        """The reason as a sentence for a person."""
-        return SENTENCES[self.reason]
 
 
 def explained(reason: str) -> str:
@@ -101,12 +96,13 @@ def decide(
         return Decision(answer=True, reason="direct")
     if received.addressed:
         return Decision(answer=True, reason="mention", private=mode == "mute")
+    turns = [turn for turn in turns if not _is_private_command(turn)]
     partner = _partner(turns)
     joins = partner is not None and not partner.is_same(received.user)
     if received.mentions_others:
         return Decision(answer=False, reason="tags-others", opens=True)
-    if _speaks_to(received, turns):
-        return Decision(answer=False, reason="names-others", opens=True)
+    if call := _speaks_to(received, turns):
+        return Decision(answer=False, reason="names-others", opens=call == "certain")
     if mode in ("mention", "mute"):
         return Decision(answer=False, reason="quiet" if mode == "mute" else "mention-only", opens=joins)
     if mode == "follow":
@@ -136,6 +132,11 @@ def _in_dialogue(received: MessageReceived, last: Turn) -> Decision:
     )
 
 
+def _is_private_command(turn: Turn) -> bool:
+    """Whether a turn is no part of what is said in a channel: a command whose reply only its author saw."""
+    return turn.reply.private and turn.template.startswith("/")
+
+
 def _partner(turns: Sequence[Turn]) -> User | None:
     """Who mentioned the bot last; who was answered last, if that mention is no longer among the turns."""
     mentions = (turn.received.user for turn in reversed(turns) if turn.received.addressed)
@@ -155,29 +156,34 @@ def _others_answered(turns: Sequence[Turn], partner: User) -> bool:
 def _asks(turn: Turn) -> bool:
     """Whether the last paragraph of an answer asks something."""
     text = _NOTE.sub("", turn.reply.text).rstrip()
-    return turn.outcome == "answered" and bool(_QUESTION.search(text.rpartition("\n")[2]))
+    return turn.outcome == "answered" and bool(_ASKS.search(text.rpartition("\n")[2]))
 
 
 # ------------------------------------------------------------------ names without a tag
 
 
-def _speaks_to(received: MessageReceived, turns: Sequence[Turn]) -> bool:
+def _speaks_to(received: MessageReceived, turns: Sequence[Turn]) -> Literal["", "certain", "likely"]:
     """Whether a message begins or ends by calling somebody by name who is known in the conversation.
 
-    Somebody of whom it speaks ("what did Bob say?") is not called.
+    Somebody of whom it speaks ("what did Bob say?") is not called. It is only likely where an ordinary word may be the
+    name ("now in German", after a Laura German).
     """
     text = received.text.strip()
     names = _names_of_others(received, turns)
     if not text or not names:
-        return False
+        return ""
     name = rf"@?(?:{'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))}){_HONORIFIC}(?!\w)"
-    begins = rf"(?:{name}(?:\s*(?:{_PAUSE})|{_CALL})|[^\W\d]{{1,8}}[,，]?\s+{name}(?:\s*(?:{_STOP})|{_CALL}))"
+    begins = rf"{name}(?:\s*(?:{_PAUSE})|{_CALL})"
     if re.match(begins, text[:_BEGINNING], re.I) or re.search(rf"(?<!\w)@{name}", text[:2_000], re.I):
-        return True
+        return "certain"
     if re.search(rf"[,，、]\s*{name}[\s!?.…！？。]*\Z", text[-_END:], re.I):
-        return True
+        return "certain"
+    second = rf"[^\W\d]{{1,8}}[,，]?\s+{name}(?:\s*(?:{_STOP})|{_CALL})"
     short = len(text.split()) <= _SHORT_WORDS and not _QUESTION.search(text)
-    return short and re.search(rf"(?<!\w){name}\W*\Z", text, re.I) is not None
+    likely = re.match(second, text[:_BEGINNING], re.I) or (
+        short and re.search(rf"(?<!\w){name}\W*\Z", text, re.I)
+    )
+    return "likely" if likely else ""
 
 
 def _names_of_others(received: MessageReceived, turns: Sequence[Turn]) -> set[str]:

@@ -1,7 +1,7 @@
 """The context of one answer: how it is shown and stopped, and where files and thread come from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.conversation.linked_messages import ReadLinked, no_links
 from bot.conversation.thread_context import Context, nothing_before
@@ -9,7 +9,7 @@ from bot.domain.prompts import Image
 from bot.files.attachments import Fetch
 from bot.generation.completion import Show
 from bot.generation.image_generation import ImageProgress
-from bot.generation.turn_builder import Stop
+from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.llm.protocol import OnPartialImage
 
 
@@ -33,6 +33,26 @@ class AnswerContext:
     addressing: str = ""
     private: bool = False
     surface: str = ""
+
+    def of(self, builder: TurnBuilder) -> "AnswerContext":
+        """The context of one turn: it notes what is shown, and shows nothing more once the reply is private."""
+        if self.private:
+            return self
+
+        async def show(text: str) -> bool:
+            if builder.outcome.private:
+                return True
+            builder.shown = True
+            return await self.show(text)
+
+        async def on_partial_image(image: Image) -> None:
+            if self.on_partial_image is not None and not builder.outcome.private:
+                builder.shown = True
+                await self.on_partial_image(image)
+
+        return replace(
+            self, show=show, on_partial_image=on_partial_image if self.on_partial_image is not None else None
+        )
 
     @property
     def image_progress(self) -> ImageProgress:

@@ -14,7 +14,7 @@ from bot.conversation.answer_context import AnswerContext
 from bot.conversation.commands.choices import ModelCommand, PromptCommand
 from bot.conversation.commands.command import CommandResult, CommandServices
 from bot.conversation.commands.personal import ask_forget, ask_reset
-from bot.conversation.commands.registry import COMMANDS
+from bot.conversation.commands.registry import COMMANDS, begins
 from bot.conversation.thread_context import GAP, newest
 from bot.domain.errors import BotError, ConfigError, NotAllowed, Refused
 from bot.domain.events import MessageReceived, QuotedMessage
@@ -121,7 +121,7 @@ class BuiltinTools:
         builder = self.builder
         if builder.received.direct or not builder.received.channel:
             return
-        if builder.text or builder.drawn:
+        if builder.shown and not builder.outcome.private:
             raise NotAllowed(
                 "This can't be shown in an answer that others have begun to read. Tell the person to send "
                 f"`{command}`, which only they will see the answer to."
@@ -183,14 +183,15 @@ def abilities(services: CommandServices, received: MessageReceived, tools: Mappi
     """Two lines for the model on what people can ask of Parley here: only what is enabled."""
     able = [what for name, what in _ABILITIES.items() if name in tools]
     commands = [
-        f"/{template.match.commands[0]}"
+        f"{begins(template)} TEXT"
         for template in services.sources.templates(received)
         if template.match.commands and services.model_info.is_served(template)
     ]
-    commands += [f"/{command.name}" for command in COMMANDS if command.is_available(received, services)]
+    commands += [command.name for command in COMMANDS if command.is_available(received, services)]
+    how = "as a message of its own" if received.direct else "as a message of its own that mentions you"
     return (
         f"Besides answers, people can get from Parley here: {', '.join(able)}. They can also send these commands, "
-        f"each as a message of its own: {' '.join(commands)}.\n"
+        f"each {how}: {'; '.join(commands)}.\n"
         "When somebody wants one of these, in any words or language, call the tool for it, or else name the "
         "command. Say that something was done only if the result of a tool says so, and say what it could not do."
     )

@@ -78,11 +78,6 @@ class Engine:
         mode = await self.commands.preferences.mode(received)
         return addressing.decide(received, mode, turns, others_spoke=others_speak)
 
-    async def may_follow(self, received: MessageReceived) -> bool:
-        """Whether a message without a mention continues the answer to its author, if nobody else speaks there."""
-        mode = await self.commands.preferences.mode(received)
-        return not received.mentions_others and mode in ("follow", "dialogue")
-
     def command(self, received: MessageReceived) -> tuple[Command, str] | None:
         """The command and the text after it; None for a question, which a message without a mention always is."""
         return registry.parse(received, self.commands) if received.addressed else None
@@ -101,6 +96,7 @@ class Engine:
         """
         builder = TurnBuilder(received, now(), event=event or received.id, allowance=self.tools.allowance())
         builder.surface = context.surface
+        context = context.of(builder)
         seen, builder.kept_template = context_window.remembered(turns), router.kept_in(turns)
         builder.before, builder.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
         try:
@@ -130,6 +126,7 @@ class Engine:
 
     async def _answer(self, builder: TurnBuilder, turns: Sequence[Turn], context: AnswerContext) -> None:
         template, question = await self._template(builder, turns)
+        turns = context_window.seen_by(builder.received.user, turns)
         self.model_info.recall_counts(turns)
         builder.template = template.version
         telemetry.report_progress(template=template.version)
@@ -159,6 +156,8 @@ class Engine:
         """The template for the message, and the question. One chosen by its command stays for the conversation."""
         received = builder.received
         choice = await self.commands.preferences.effective(received)
+        if choice.chosen_at > router.kept_since(turns):
+            builder.kept_template = ""
         question = registry.is_question(received)
         template, text = router.choose(
             self.sources.templates(received),

@@ -1,6 +1,7 @@
 """Chooses the template: by command, prefix, conversation, choice, channel, workspace, else the default one."""
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 from msgspec.structs import replace
 
@@ -57,6 +58,13 @@ def asked_of(template: Template, received: MessageReceived) -> str | None:
 def kept_in(turns: Sequence[Turn]) -> str:
     """The name of the template that stays for a conversation with these turns; empty if there is none."""
     return next((turn.kept for turn in reversed(turns) if turn.template or turn.resets), "")
+
+
+def kept_since(turns: Sequence[Turn]) -> float:
+    """Since when that template stays, in seconds since 1970, as far as the turns go back."""
+    name = kept_in(turns)
+    run = takewhile(lambda turn: turn.kept == name or not turn.template, reversed(turns))
+    return min((turn.received.at.timestamp() for turn in run if turn.kept), default=0.0)
 
 
 def _without_slash(received: MessageReceived) -> str:

@@ -137,7 +137,10 @@ def request(turns: Sequence[Turn], end: str, summary: Summary | None, deployment
 
 
 def _transcript(turns: Sequence[Turn], since: str, summary: Summary | None) -> str:
-    """Everything before the turn `since`: the summary so far, then the turns that it does not cover."""
+    """Everything before the turn `since`: the summary so far, then the turns that it does not cover.
+
+    Everybody in the conversation gets the summary, so it leaves out what only one of them could see.
+    """
     seen = context_window.remembered(turns)
     ids = [turn.id for turn in seen]
     end = ids.index(since) if since in ids else len(ids)
@@ -147,7 +150,8 @@ def _transcript(turns: Sequence[Turn], since: str, summary: Summary | None) -> s
     day = ""
     for turn in seen[begin:end]:
         at, _ = local(turn.received.at, turn.received.user.zone)
-        lines_of_turn = [_line(message, turn) for message in turn.messages if message.text]
+        told = () if turn.reply.private else turn.messages
+        lines_of_turn = [_line(message, turn) for message in told if message.text]
         if lines_of_turn and f"{at:%A %Y-%m-%d}" != day:
             day = f"{at:%A %Y-%m-%d}"
             lines_of_turn[0] = f"[{day}]\n{lines_of_turn[0]}"

@@ -13,6 +13,7 @@ from bot.domain.errors import LeaseLost
 from bot.domain.events import Address, Attachment, Event, MessageReceived, PostedMessage, QuotedMessage, User
 from bot.domain.prompts import Image
 from bot.domain.turns import CheckResult, Reply, UserProfile
+from bot.domain.words import marked
 
 Receipt = Literal["accepted", "duplicate", "ignored", "busy", "denied"]
 """`accepted`, `duplicate`: the event is stored, or was before. `ignored`: it is not for the bot. `busy`: too
@@ -182,6 +183,9 @@ def person_key(user: User) -> str:
     """The name in the secret store under which an adapter may keep what it knows of a person; `forget` deletes it."""
     return f"person:{user.tenant}:{user.id}"
 
+
+VISIBLE_TO_ASKER = marked("_The answer is visible only to the person who asked._")
+"""What stands in place of what everybody could read already, where the complete reply is private."""
 
 STREAMED = "streamed"
 """The name in the data of a post under which a StreamRecorder keeps what was streamed. It is people's text: it is kept

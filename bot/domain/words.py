@@ -6,8 +6,7 @@ models, logs and operators stays English.
 """
 
 import re
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import cache, lru_cache
 from gettext import c2py
@@ -17,6 +16,8 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
 from babel.numbers import format_decimal
+
+from bot.domain.local_time import zone_of
 
 LANGUAGES = ("de", "es", "fr", "ja")
 """The languages that messages are translated to; everybody else reads English."""
@@ -50,17 +51,7 @@ def write_for(locale: str, zone: str = "") -> None:
 
     What is not known is written in English, and in UTC.
     """
-    _reader.set(Reader(_locale(locale), _zone(zone)))
-
-
-@contextmanager
-def written_for(locale: str, zone: str = "") -> Generator[None]:
-    """The same as `write_for`, for a block of code."""
-    token = _reader.set(Reader(_locale(locale), _zone(zone)))
-    try:
-        yield
-    finally:
-        _reader.reset(token)
+    _reader.set(Reader(_locale(locale), zone_of(zone)))
 
 
 # ------------------------------------------------------------------ messages
@@ -161,7 +152,7 @@ def _plural(language: str) -> Callable[[int], int]:
     return c2py({"fr": "n > 1", "ja": "0"}.get(language, "n != 1"))
 
 
-# ------------------------------------------------------------------ locales and zones
+# ------------------------------------------------------------------ locales
 
 
 @lru_cache(maxsize=256)
@@ -178,12 +169,3 @@ def _locale(tag: str) -> Locale:
         except (UnknownLocaleError, ValueError):
             pass
     return Locale(language)
-
-
-@lru_cache(maxsize=256)
-def _zone(name: str) -> ZoneInfo | None:
-    """The time zone of an IANA name; None if it is not known here."""
-    try:
-        return ZoneInfo(name) if name else None
-    except (KeyError, ValueError, OSError):  # not found; not a name; a folder
-        return None

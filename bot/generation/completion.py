@@ -147,7 +147,7 @@ class Chat:
         try:
             await self.reservations.reserve(self.builder, sent, more=True)
         except Refused as refusal:
-            if not (self.builder.text.strip() or self.builder.drawn):
+            if not (self.builder.text.strip() or self.builder.drawn or self.builder.outcome.texts):
                 raise
             self.builder.notes.append(str(refusal))
             return False
@@ -171,7 +171,7 @@ class Chat:
                         telemetry.FIRST_SECONDS.observe((now() - builder.began_at).total_seconds())
                     characters_left = builder.allowance.characters - len(builder.text)
                     builder.text += delta.text[:characters_left]
-                    if not builder.outcome.private and not await self.show(builder.text):
+                    if not await self.show(builder.text):
                         builder.finish = "stopped"
                         break
                     if len(delta.text) > characters_left:

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
+from bot.domain.events import User
 from bot.domain.prompts import Image, Message, Omission, Text, ToolCall, ToolResult
 from bot.domain.turns import Turn
 from bot.files.fenced_data import is_sent_tag
@@ -66,6 +69,14 @@ def remembered(turns: Sequence[Turn]) -> list[Turn]:
     """The turns that later prompts may include: those after the last reset that have messages."""
     start = max((n + 1 for n, turn in enumerate(turns) if turn.resets), default=0)
     return [turn for turn in turns[start:] if turn.messages]
+
+
+def seen_by(user: User, turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """The turns without the words of those whose answer only somebody else could see."""
+    return tuple(
+        replace(turn, messages=()) if turn.reply.private and not turn.received.user.is_same(user) else turn
+        for turn in turns
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

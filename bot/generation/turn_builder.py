@@ -92,11 +92,11 @@ _TRUNCATED = marked(
 class TurnBuilder:
     """Collects what becomes a turn.
 
-    `event` is the id of the event to which usage is charged, `reserved` whether its budget is reserved.
-    `before` and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`). `missing` is what could
-    not be read for this answer, beside the `unread` parts of the message. `kept_template` is `kept` of the turn,
-    `prompt` that of the reply. `surface` says where the answer is shown. `searches` are calls that chose what the
-    prompt contains: they are charged, and no part of the answer.
+    `event` is the id of the event to which usage is charged, `reserved` whether its budget is reserved. `before`
+    and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`). `missing` is what could not be
+    read for this answer, beside the `unread` parts of the message. `kept_template` is `kept` of the turn, `prompt`
+    that of the reply. `shown`: a part of the answer may be visible. `surface` says where the answer is shown.
+    `searches` are calls that chose what the prompt contains: they are charged, and no part of the answer.
     """
 
     received: MessageReceived
@@ -121,6 +121,7 @@ class TurnBuilder:
     outcome: ToolOutcome = field(default_factory=ToolOutcome)
     kept_template: str = ""
     prompt: str = ""
+    shown: bool = False
     surface: str = ""
     searches: list[Usage] = field(default_factory=list[Usage])
     turn: Turn | None = None

@@ -106,6 +106,7 @@ class Delivery:
         request = outcomes.failure(job.claim, text, reason)
         if (turn := request.turn) is None:
             return request
+        turn = replace(turn, addressing=turn.addressing or job.addressing)
         job.post = job.post or turn.post
         reply = await self._engine.with_images(job.claim.conversation, turn.reply)
         try:

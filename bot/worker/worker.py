@@ -259,6 +259,7 @@ class Worker:
     async def _skip_superseded(self, job: Job, received: MessageReceived) -> None:
         """Commit a superseded question without an answer. If one was begun, it is replaced with a note."""
         turn = outcomes.superseded(replace(received, superseded=False))
+        turn = replace(turn, addressing=job.addressing)
         if job.post is not None or job.claim.retry:
             post = await job.show_result(self._adapter, received.address, turn.reply)
             turn = replace(turn, post=post, attempts=job.claim.attempt)

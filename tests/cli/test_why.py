@@ -67,8 +67,8 @@ async def test_a_message_between_people_is_explained(command: type[Command]) -> 
 
 async def test_a_thread_without_the_bot_is_explained(command: type[Command]) -> None:
     code, text = await command.of(f"{PLACE}:1600000000.000000")
-    assert code == 0
-    assert "it has to be mentioned there first" in text
+    assert code == 1
+    assert "only reads threads in which it was mentioned before" in text
 
 
 async def test_an_unknown_message_says_what_may_be_why(command: type[Command]) -> None:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from bot.conversation.addressing import SENTENCES, Decision, Reason, decide
 from bot.domain.events import MessageReceived, QuotedMessage, User, now
 from bot.domain.participation import MODES, ParticipationMode
-from bot.domain.turns import Turn, past_turn
+from bot.domain.turns import Reply, Turn, past_turn
 from tests.support.acts import ADA, BOB, received
 
 LENA = User(id="lena", tenant="acme", name="Lena Müller")
@@ -98,6 +98,18 @@ def test_modes_decide_about_everybody_else(mode: ParticipationMode, expected: Re
     assert outcome(says(mentions_others=True), turn(), mode=mode).reason == "tags-others"
 
 
+def test_a_private_command_begins_no_dialogue() -> None:
+    """What only its author has seen is no part of what people say in a thread."""
+    told = replace(turn(), template="/usage", reply=Reply(text="You used little.", private=True))
+    assert outcome(says(), told).reason == "not-asked"
+    assert outcome(says(), turn(), told) == Decision(answer=True, reason="follow-up")
+
+
+@pytest.mark.parametrize(("answer", "asks"), [("See https://wiki/x?id=3", False), ("Which _one?_", True)])
+def test_a_link_is_no_question(answer: str, asks: bool) -> None:
+    assert outcome(says("the second", threaded=False), turn(answer)).answer == asks
+
+
 def test_chats_without_threads_take_replies_only() -> None:
     """Everybody's talk is one conversation there, so a follow-up needs a mention."""
     chat = says("the second one", threaded=False)
@@ -144,7 +156,15 @@ KNOWN = [turn(who="Bob Stone"), turn(who="José García"), turn(user=LENA), turn
 )
 def test_a_call_by_name_is_for_that_person(text: str) -> None:
     """Field fault 105: a name without a tag, of somebody known in the thread."""
-    assert outcome(says(text), *KNOWN) == Decision(answer=False, reason="names-others", opens=True)
+    decision = outcome(says(text), *KNOWN)
+    assert (decision.answer, decision.reason) == (False, "names-others")
+
+
+def test_words_that_may_be_names_end_no_dialogue() -> None:
+    """One message without an answer is all that "now in German" costs after a Laura German has spoken."""
+    german = turn(who="Laura German")
+    assert outcome(says("now in German"), german, turn()).opens is False
+    assert outcome(says("German, can you look?"), german, turn()).opens is True
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import pytest
 from msgspec.structs import replace
 
+from bot.domain.errors import RateLimited
 from bot.domain.events import MessageReceived, QuotedMessage
 from bot.domain.prompts import Match, Prompt, Template, ToolCall, ToolResult
 from bot.domain.turns import Delta
+from bot.generation.reservations import Reservations
 from tests.conversation.test_commands import deployment
 from tests.support.acts import ADA, BOB, received
 from tests.support.fake_adapter import Script, words
@@ -64,12 +66,13 @@ async def test_the_model_knows_what_can_be_asked(able: Harness) -> None:
         "usage",
         "stored about them deleted",
         "another model",
-        "/image",
-        "/support",
-        "/help",
+        "draw: TEXT",
+        "/support TEXT",
+        "help",
     ):
         assert part in told
-    assert "/mute" not in told, "not in a direct conversation"
+    assert "/help" not in told, "Slack refuses commands that are not registered"
+    assert "mute" not in told, "not in a direct conversation"
 
 
 async def test_only_what_is_enabled_is_offered(able: Harness) -> None:
@@ -105,6 +108,51 @@ async def test_usage_is_shown_to_the_asker_alone(able: Harness) -> None:
     assert "| Today |" in results(able.model.prompts[1])[0].text
     assert "Here you are." not in [text for _, text in able.adapter.history], "not while it is written"
     assert turn.messages == (), "what only one person may see is not for the next prompt"
+
+
+async def test_nothing_is_shown_once_a_reply_is_private(able: Harness) -> None:
+    """A picture and the asker's usage in one answer: its progress and its text are for them alone."""
+    pair = [
+        ToolCall(id="c1", name="usage", arguments="{}"),
+        ToolCall(id="c2", name="draw", arguments='{"prompt": "a cat"}'),
+    ]
+
+    def script(prompt: Prompt) -> list[Delta | Exception]:
+        if prompt.messages[-1].role == "tool":
+            return words("Here you are.")
+        return [*(Delta(call=call) for call in pair), *words(finish="tool_calls")]
+
+    able.model.script = script
+    await able.answer(here("draw a cat and show my usage", "a"))
+    (reply,) = able.adapter.replies
+    assert (reply.private, len(reply.images)) == (True, 1)
+    assert not [text for _, text in able.adapter.history if "Generating" in text or text.startswith("Here")][
+        :-1
+    ]
+
+
+async def test_what_tools_show_survives_a_spent_limit(able: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who asks what is left of their limit may have used it up by asking."""
+    able.model.script = calls("usage")
+
+    async def spent(*_: object, more: bool = False) -> None:
+        if more:
+            raise RateLimited("Your limit is used up.")
+
+    monkeypatch.setattr(Reservations, "reserve", spent)
+    await able.answer(here("what is left?", "a"))
+    (reply,) = able.adapter.replies
+    assert "Your usage" in reply.text
+    assert "Your limit is used up." in reply.text
+
+
+async def test_private_answers_are_for_nobody_else_later(able: Harness) -> None:
+    """In a quiet channel each answer is for whoever asked, also as history."""
+    await able.preferences.store.choose(ADA, "C1", mode="mute")
+    await able.answer(here("my secret plan", "a"), here("what did Ada ask?", "b", BOB))
+    assert "secret" not in " ".join(message.text for message in able.model.prompts[-1].messages)
+    await able.answer(here("and now?", "c"))
+    assert "secret" in " ".join(message.text for message in able.model.prompts[-1].messages)
 
 
 async def test_usage_in_a_direct_conversation_is_an_answer(able: Harness) -> None:

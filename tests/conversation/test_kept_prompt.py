@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from bot.domain.prompts import Match, Template
-from tests.support.acts import received
+from tests.support.acts import ADA, received
 from tests.support.harness import ASSISTANT, DRAW, Harness
 
 SUPPORT = Template(name="support", digest="3" * 12, system="IT.", match=Match(commands=("support",)))
@@ -40,6 +40,16 @@ async def test_another_choice_or_a_reset_ends_it(desk: Harness, ends: str) -> No
     )
     assert answered_by(desk)[-1] == "assistant"
     assert desk.adapter.replies[-1].prompt == "", "the default prompt is not named"
+
+
+async def test_a_choice_in_settings_ends_it(desk: Harness) -> None:
+    """Slack's Home tab, the Teams card and the studio say "Saved": then the chosen prompt answers."""
+    await desk.answer(received("/support black screen", event="a"))
+    await desk.preferences.choose(ADA, "", template="assistant")
+    await desk.answer(received("hello", event="b"))
+    assert answered_by(desk)[-1] == "assistant"
+    await desk.answer(received("/support still black", event="c"), received("and now?", event="d"))
+    assert answered_by(desk)[-1] == "support", "what is asked for later stays again"
 
 
 async def test_commands_and_images_do_not_end_it(desk: Harness) -> None:

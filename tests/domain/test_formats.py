@@ -6,7 +6,7 @@ import pytest
 
 from bot.domain import formats
 from bot.domain.formats import Rounding
-from bot.domain.words import written_for
+from tests.support.languages import written_for
 
 AT = datetime(2026, 12, 1, 23, 5, 9, tzinfo=UTC)
 

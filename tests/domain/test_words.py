@@ -8,7 +8,8 @@ import pytest
 from bot.domain import formats
 from bot.domain.errors import NotAllowed
 from bot.domain.events import UnreadPart
-from bot.domain.words import in_every_language, reader, tr, trn, write_for, written_for
+from bot.domain.words import in_every_language, reader, tr, trn, write_for
+from tests.support.languages import written_for
 
 EMPTY = UnreadPart(name="plan.pdf", reason="is empty.")
 

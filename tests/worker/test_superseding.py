@@ -225,7 +225,9 @@ async def test_other_people_are_never_superseded(harness: Harness) -> None:
         assert not await harness.inbox.supersede(first), "a second delivery of the event itself"
 
 
-@pytest.mark.parametrize(("policy", "answered"), [("queue", ["a", "b", "c", "d"]), ("supersede", ["c", "d"])])
+@pytest.mark.parametrize(
+    ("policy", "answered"), [("queue", ["a", "b", "c", "aside", "d"]), ("supersede", ["c", "aside", "d"])]
+)
 async def test_commands_and_asides_supersede_nothing(
     redis: Redis, harness: Harness, folder: Path, policy: str, answered: list[str]
 ) -> None:
@@ -243,13 +245,13 @@ async def test_commands_and_asides_supersede_nothing(
         await work
 
     async with open_services(settings) as services:
-        await answer(services, received("mention-only", event="0"))
+        await answer(services, received("dialogue", event="0"))
         await answer(
             services,
             received("hello", event="a"),
             received("hello again", event="b"),
             received("what is 2 + 2?", event="c"),
-            received("Bob, did you see that?", event="aside", addressed=False),
+            received("brb", event="aside", addressed=False),
             received("usage", event="d"),
         )
         shown = [

@@ -239,7 +239,7 @@ async def test_a_reset_keeps_the_record(harness: Harness) -> None:
 
 async def test_commands_ignore_slash_and_case(harness: Harness) -> None:
     await harness.answer(received("Help"))
-    assert "/image" in harness.adapter.texts[0]
+    assert "`draw: …`" in harness.adapter.texts[0]
     assert not harness.model.prompts
 
 

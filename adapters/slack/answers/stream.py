@@ -24,6 +24,7 @@ from adapters.slack.formatting.blocks import Block, MessageForm, preview, reply_
 from adapters.slack.formatting.growing_text import GrowingMessages
 from adapters.slack.payloads import part, string
 from adapters.slack.workspaces.workspace import Later, Workspace
+from bot.domain.adapter import VISIBLE_TO_ASKER
 from bot.domain.errors import PlatformUnavailable
 from bot.domain.events import PostedMessage
 from bot.domain.turns import Reply
@@ -178,7 +179,7 @@ class SlackAnswer:
 
     async def _finish_once(self, reply: Reply, digest: str) -> None:
         text = shown_text(reply, self._thread.form)
-        ephemeral = reply.private and not self._messages
+        ephemeral = reply.private and not await self._is_visible_to_one()
         note = self._no_image or (tr(IMAGES_ELSEWHERE) if ephemeral and reply.images else "")
         text = f"{text}\n\n{note}" if note else text
         text = (await aside(len(text), blocks.defused, text)).strip("\n")
@@ -191,18 +192,35 @@ class SlackAnswer:
                 except SlackRejected as error:
                     self._simplify(error)
         else:
-            await self._lay_out_or_replace(text, reply)
-            for message in self._messages[len(self._parts(text)) :]:
-                if message.streaming:
-                    await self._stop(message)
-                await self._thread.delete(message)
-                self._messages.remove(message)
+            await self._show_in_thread(text, reply)
         images = () if self._no_image else reply.images
         if ephemeral and images:
             await self._upload_to_asker()
         if no_image := await self._pictures.show_or_explain(images, digest):
             self._no_image = no_image
             raise _Simpler
+
+    async def _show_in_thread(self, text: str, reply: Reply) -> None:
+        """Lay the text out in the messages of the thread, and delete those that it does not need."""
+        await self._lay_out_or_replace(text, reply)
+        for message in self._messages[len(self._parts(text)) :]:
+            if message.streaming:
+                await self._stop(message)
+            await self._thread.delete(message)
+            self._messages.remove(message)
+
+    async def _is_visible_to_one(self) -> bool:
+        """Whether the messages of the thread may show a private reply: in a direct message, if there are any.
+
+        Elsewhere, what is visible already becomes a note, because others can read it.
+        """
+        if self._may_have_unknown:
+            await self.recover(patience_s=0.0)
+        if self._messages and not self._post.data["channel"].startswith("D"):
+            note = tr(VISIBLE_TO_ASKER)
+            await self._show_in_thread(note, Reply(text=note))
+            return False
+        return bool(self._messages)
 
     async def _upload_to_asker(self) -> None:
         """From now on upload the images to the asker's direct messages, because an ephemeral message takes no files."""

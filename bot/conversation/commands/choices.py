@@ -84,14 +84,15 @@ class PromptCommand(_ChoiceCommand):
     nothing = marked("There is no other prompt to choose here.")
     heads = (
         marked(
-            "Choose a prompt in this channel with `prompt NAME`, or go back to the default with `prompt auto`."
+            "To choose a prompt for this channel, mention me with `prompt NAME`; `prompt auto` goes back to the "
+            "default."
         ),
         marked("Choose a prompt for you with `prompt NAME`, or go back to the default with `prompt auto`."),
     )
     chose = (
         marked(
-            "Done. From now on, the prompt `{name}` is used in this channel. To go back to the default, send "
-            "`prompt auto`."
+            "Done. From now on, the prompt `{name}` is used in this channel. To go back to the default, mention me "
+            "with `prompt auto`."
         ),
         marked(
             "Done. From now on, the prompt `{name}` is used for you. To go back to the default, send `prompt auto`."
@@ -117,14 +118,14 @@ class ModelCommand(_ChoiceCommand):
     nothing = marked("There is no other model to choose here.")
     heads = (
         marked(
-            "Choose a model in this channel with `model NAME`, or go back to the default with `model auto`."
+            "To choose a model for this channel, mention me with `model NAME`; `model auto` goes back to the default."
         ),
         marked("Choose a model for you with `model NAME`, or go back to the default with `model auto`."),
     )
     chose = (
         marked(
-            "Done. From now on, the model `{name}` is used in this channel. To go back to the default, send "
-            "`model auto`."
+            "Done. From now on, the model `{name}` is used in this channel. To go back to the default, mention me "
+            "with `model auto`."
         ),
         marked(
             "Done. From now on, the model `{name}` is used for you. To go back to the default, send `model auto`."

@@ -15,6 +15,8 @@ async def ask(
     await services.personal_data.confirmations.ask(received.user, f"{command} {place}")
     minutes = keys.CONFIRM_S // 60
     message = marked("{what} To confirm, send `{command}` within {minutes} minutes.")
+    if received.channel and not received.direct:
+        message = marked("{what} To confirm, mention me with `{command}` within {minutes} minutes.")
     typed = f"{command} now"
     text = tr(message, what=what, command=typed, minutes=minutes)
     reply = Reply(text=text, private=True, confirm=typed, confirm_label=label)

@@ -41,7 +41,6 @@ class FollowCommand(_ParticipationCommand):
     name = "follow"
     help = marked("answer everything in my threads here, unless somebody else is tagged")
     menu = "Answer everything in this channel's threads"
-    aliases = ("unmute",)
     mode = "follow"
     done = marked(
         "I'll answer everything in my threads in this channel, unless somebody else is tagged. To undo this, mention "
@@ -60,6 +59,7 @@ class DialogueCommand(_ParticipationCommand):
     name = "dialogue"
     help = marked("answer mentions here, and follow-ups until others join in")
     menu = "Answer mentions, and follow-ups until others join in"
+    aliases = ("unmute",)
     mode = "dialogue"
     done = marked(
         "In this channel I'll answer mentions, and follow-ups of the person who mentioned me until somebody else joins "

@@ -38,7 +38,7 @@ class HelpCommand(Command):
         services = call.services
         lines = [tr("Ask me anything. I remember this conversation."), ""]
         lines += [
-            f"- `{_begins(template)} …` {uncapitalised(template.description)}"
+            f"- `{begins(template)} …` {uncapitalised(template.description)}"
             for template in services.sources.templates(call.received)
             if template.match.commands and services.model_info.is_served(template)
         ]
@@ -63,10 +63,10 @@ async def _participation(call: CommandCall, commands: Sequence[Command]) -> list
     return ["", head, "", *(f"- `{command.name}` {tr(command.help)}" for command in commands)]
 
 
-def _begins(template: Template) -> str:
+def begins(template: Template) -> str:
     """How a message for this template begins, where Slack or Teams may intercept a slash."""
-    prefix = next(iter(template.match.prefixes), "")
-    return prefix if prefix.endswith(":") else f"/{template.match.commands[0]}"
+    prefix = next(iter(template.match.prefixes), "").removesuffix(":")
+    return f"{prefix}:" if prefix else f"/{template.match.commands[0]}"
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -107,12 +107,12 @@ def menu() -> list[MenuCommand]:
 
 def is_stop(received: MessageReceived) -> bool:
     """Whether this is a request to stop, which must not queue behind the answer that it stops."""
-    return _is_told(received) and received.text.strip().lower() in ("stop", "/stop")
+    return received.addressed and received.text.strip().lower() in ("stop", "/stop")
 
 
 def is_question(received: MessageReceived) -> bool:
     """Whether a message that begins with a command is a question, such as `/reset the router, how?`."""
-    return not _is_told(received) or (received.command is not None and received.command[0] in by_word())
+    return not received.addressed or (received.command is not None and received.command[0] in by_word())
 
 
 def parse(received: MessageReceived, services: CommandServices) -> tuple[Command, str] | None:
@@ -122,7 +122,7 @@ def parse(received: MessageReceived, services: CommandServices) -> tuple[Command
     of the app or a button. Commands must be typed exactly: "stop!", "Usage?" and "/forget about it" are questions.
     Without a slash, a word with text after it is a command only if `typed_plainly` says so.
     """
-    if not _is_told(received):
+    if not received.addressed:
         return None
     text = received.text.strip()
     for command in COMMANDS:
@@ -140,8 +140,3 @@ def parse(received: MessageReceived, services: CommandServices) -> tuple[Command
         if rest and command.typed_plainly(word, rest, services):
             return command, rest
     return None
-
-
-def _is_told(received: MessageReceived) -> bool:
-    """Whether the message is for the bot, not for other people in a thread that it follows."""
-    return received.addressed or received.direct or received.registered

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from bot.domain.events import AppUninstalled, BaseEvent
+from bot.domain.adapter import person_key
+from bot.domain.events import AppUninstalled, BaseEvent, User
 from bot.storage.conversations.search import ConversationSearch
 from bot.storage.conversations.turns import Turns, read_turns
 from bot.storage.erasure.collection import events_of, read_all
@@ -187,6 +188,10 @@ class Tenants:
                 yield name
             async for name in self._redis.scan(f"parley:{{p*}}:talks:{literal(tenant)}:*"):
                 people.add(name.split(f":talks:{tenant}:", 1)[1])
+                yield name
+            async for name in self._redis.scan(
+                literal(keys.secret(person_key(User(id="", tenant=tenant)))) + "*"
+            ):
                 yield name
 
         await self._delete(names())

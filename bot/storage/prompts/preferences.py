@@ -1,5 +1,6 @@
 """Preferences of tenants, channels, conversations and people: template, deployment, participation mode."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
@@ -16,7 +17,8 @@ from bot.storage.redis.client import Redis
 class Preference(msgspec.Struct, frozen=True, kw_only=True):
     """The preferences of one scope; empty means not chosen. `quiet` applies to one conversation: only mentions there.
 
-    `usual` is the default template of the tenant.
+    `usual` is the default template of the tenant, `chosen_at` when a template was last chosen or reset, in seconds
+    since 1970.
     """
 
     template: str = ""
@@ -24,6 +26,7 @@ class Preference(msgspec.Struct, frozen=True, kw_only=True):
     deployment: str = ""
     participation: ParticipationMode | Literal[""] = msgspec.field(default="", name="manner")
     quiet: bool = False
+    chosen_at: float = 0.0
 
 
 class PreferenceStore:
@@ -50,6 +53,7 @@ class PreferenceStore:
             deployment=channel.deployment or person.deployment,
             participation=channel.participation,
             quiet=quiet.quiet,
+            chosen_at=max(channel.chosen_at, person.chosen_at),
         )
 
     async def of(self, user: User, channel: str) -> Preference:
@@ -69,7 +73,7 @@ class PreferenceStore:
         """Store preferences of a channel or person; an empty one is reset, None leaves it unchanged."""
         chosen = {"deployment": deployment, "manner": mode}
         if template is not None:
-            chosen |= {"template": template, "author": ""}
+            chosen |= _template(template, "")
         await self._write(_place(user, channel), chosen)
 
     async def modes(self, places: Sequence[Place]) -> list[ParticipationMode | None]:
@@ -98,7 +102,7 @@ class PreferenceStore:
 
     async def bind(self, place: Place, template: str, author: str) -> None:
         """Assign a template to a scope; an empty one removes the assignment."""
-        await self._write(place, {"template": template, "author": author if template else ""})
+        await self._write(place, _template(template, author if template else ""))
 
     async def bound(self) -> list[Assignment]:
         """All assignments, sorted by scope."""
@@ -132,6 +136,10 @@ class PreferenceStore:
             commands += [("EXPIRE", index, keys.CHOICE_S), ("SADD", keys.ASSIGNMENTS, place.tenant)]
             commands.append(("EXPIRE", keys.ASSIGNMENTS, keys.CHOICE_S))
         await self._redis.many(commands)
+
+
+def _template(name: str, author: str) -> dict[str, Any]:
+    return {"template": name, "author": author, "chosen_at": str(time.time())}
 
 
 def _writing(key: str, chosen: dict[str, Any]) -> list[tuple[str | int, ...]]:
@@ -168,4 +176,4 @@ def _bound(tenant: str) -> str:
 
 def _choice(pairs: dict[bytes, bytes]) -> Preference:
     fields = {name.decode(): value.decode() for name, value in pairs.items()}
-    return msgspec.convert({**fields, "quiet": "quiet" in fields}, Preference)
+    return msgspec.convert({**fields, "quiet": "quiet" in fields}, Preference, strict=False)

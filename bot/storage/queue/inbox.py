@@ -28,7 +28,7 @@ from bot.storage.conversations.turns import read_placed
 from bot.storage.queue.claims import Claim as Claim
 from bot.storage.queue.claims import CommitRequest as CommitRequest
 from bot.storage.queue.dead_letters import DeadLetter, read_event
-from bot.storage.queue.unanswered import NOT_IN_THREAD, record
+from bot.storage.queue.unanswered import record
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
@@ -107,7 +107,6 @@ class Inbox:
                 keys.of("turns", conversation),
                 keys.waiting(shard),
                 keys.of("owner", conversation),
-                keys.unanswered(shard),
             ],
             [
                 _json.encode(event),
@@ -122,9 +121,6 @@ class Inbox:
                 keys.WAITING_S,
                 event.address.owner,
                 self._retention_s + keys.DAY_S,
-                "" if addressed else record(event, NOT_IN_THREAD),
-                keys.UNANSWERED_S,
-                keys.UNANSWERED_KEPT,
             ],
         )
         return answer.decode()
@@ -161,18 +157,16 @@ class Inbox:
     async def supersede(self, event: MessageReceived | MessageEdited | MessageDeleted) -> bool:
         """Stop the running answer to the same person in this conversation. Returns whether there was one.
 
-        Their earlier waiting questions are marked `superseded`. A message without a mention stops nothing while
-        somebody else speaks there. An edit or deletion stops only the answer to its own message; an edit of which only
-        the formatting has changed stops nothing.
+        Their earlier waiting questions are marked `superseded`. An edit or deletion stops only the answer to
+        its own message; an edit of which only the formatting has changed stops nothing.
         """
         conversation = event.address.conversation
-        names = [keys.of(kind, conversation) for kind in ("lease", "inbox", "others")]
+        names = [keys.of("lease", conversation), keys.of("inbox", conversation)]
         user, target = event.user, "" if isinstance(event, MessageReceived) else event.target
         why = str(event.__struct_config__.tag)
         if isinstance(event, MessageEdited) and await self._stays(event):
             return False
-        alone = isinstance(event, MessageReceived) and not event.addressed
-        arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS, target, why, int(alone)]
+        arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS, target, why]
         return bool(await self._redis.run(_SUPERSEDE, names, arguments))
 
     async def _stays(self, edited: MessageEdited) -> bool:
@@ -370,10 +364,15 @@ def _place(claim: Claim, request: CommitRequest) -> tuple[int | str, str]:
 
 
 def _others_speak(claim: Claim, request: CommitRequest) -> str:
-    """1 if others speak from now on, 0 if the bot was mentioned; empty leaves it as it is."""
+    """1 if others speak from now on, 0 if somebody asked the bot with a mention; empty leaves it as it is.
+
+    Buttons, and commands without a turn, are no words in the conversation.
+    """
     if request.others_speak:
         return "1"
-    return "0" if isinstance(claim.event, MessageReceived) and claim.event.addressed else ""
+    event = claim.event
+    mentioned = isinstance(event, MessageReceived) and event.addressed and not event.registered
+    return "0" if mentioned and request.turn is not None and request.place is None else ""
 
 
 def _commit_keys(claim: Claim, request: CommitRequest) -> list[str]:

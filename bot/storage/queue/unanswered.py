@@ -8,9 +8,6 @@ from bot.domain.events import BaseEvent, now
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 
-NOT_IN_THREAD = "not-in-thread"
-"""The reason of a message in a conversation that the bot has never taken part in."""
-
 
 class UnansweredMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message that was not answered; `event` is its event id, `reason` one of `bot.conversation.addressing`."""
@@ -39,7 +36,7 @@ class UnansweredMessages:
 
     async def all(self) -> list[UnansweredMessage]:
         """The records, newest first; unreadable ones are left out. Raises StateUnavailable."""
-        lists = [("LRANGE", keys.unanswered(shard), 0, -1) for shard in range(keys.SHARDS)]
+        lists = [("ZRANGE", keys.unanswered(shard), 0, -1) for shard in range(keys.SHARDS)]
         since, found = now() - timedelta(seconds=keys.UNANSWERED_S), list[UnansweredMessage]()
         for stored in await self._redis.many(lists):
             for raw in stored:

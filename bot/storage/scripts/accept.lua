@@ -1,9 +1,8 @@
 -- Store an event once. Marking it as seen, storing it and making it due are one step, so that no crash can separate them.
--- KEYS seen, inbox, ready, turns, waiting, owner, unanswered
+-- KEYS seen, inbox, ready, turns, waiting, owner
 -- ARGV event, conversation, addressed (1 or 0), limit, seen life s, channel, shard, tenant,
 --      share (maximum number of the tenant's pending events in this shard; -1: unlimited), waiting life s,
---      owner (the only user who may act here; '': anyone may), owner life s,
---      record of a message that does not concern us or '', its life s, maximum number of such records
+--      owner (the only user who may act here; '': anyone may), owner life s
 if ARGV[11] ~= '' then
   local owner = redis.call('GET', KEYS[6])
   if not owner then -- an older version stored no owner: the conversation belongs to the user who started it
@@ -20,11 +19,6 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
 end
 local waiting = redis.call('LLEN', KEYS[2])
 if ARGV[3] == '0' and waiting == 0 and redis.call('EXISTS', KEYS[4]) == 0 then
-  if ARGV[13] ~= '' then
-    redis.call('LPUSH', KEYS[7], ARGV[13])
-    redis.call('LTRIM', KEYS[7], 0, ARGV[15] - 1)
-    redis.call('EXPIRE', KEYS[7], ARGV[14])
-  end
   return 'ignored'
 end
 if waiting >= tonumber(ARGV[4]) then

@@ -55,8 +55,10 @@ elseif ARGV[17] == '0' then
   redis.call('DEL', KEYS[9])
 end
 if ARGV[18] ~= '' then
-  redis.call('LPUSH', KEYS[10], ARGV[18])
-  redis.call('LTRIM', KEYS[10], 0, ARGV[20] - 1)
+  local time = redis.call('TIME')
+  redis.call('ZADD', KEYS[10], time[1], ARGV[18])
+  redis.call('ZREMRANGEBYSCORE', KEYS[10], '-inf', time[1] - ARGV[19])
+  redis.call('ZREMRANGEBYRANK', KEYS[10], 0, -ARGV[20] - 1)
   redis.call('EXPIRE', KEYS[10], ARGV[19])
 end
 for i = 11, #KEYS do

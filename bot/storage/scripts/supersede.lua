@@ -1,22 +1,10 @@
 -- Replace a person's earlier messages by a new event: stop the answer that is being written to the same person, and mark
 -- their messages that are still waiting. The event itself, and events that are not the target, are left alone.
--- KEYS lease, inbox, others
--- ARGV event, user, tenant, conversation, channel, target ('': any message), reason, alone (1: a message without a
---      mention, which stops nothing while somebody else speaks in the conversation; or 0)
+-- KEYS lease, inbox
+-- ARGV event, user, tenant, conversation, channel, target ('': any message), reason
 -- The stop request names the event that it stops, so that a late request stops nothing newer.
-local stopped, events = 0, redis.call('LRANGE', KEYS[2], 0, -1)
-if ARGV[8] == '1' then
-  if redis.call('EXISTS', KEYS[3]) == 1 then
-    return 0
-  end
-  for _, waiting in ipairs(events) do
-    local ok, said = pcall(cjson.decode, waiting)
-    if ok and said.type == 'said' and (said.user.id ~= ARGV[2] or said.user.tenant ~= ARGV[3]) then
-      return 0
-    end
-  end
-end
-for at, waiting in ipairs(events) do
+local stopped = 0
+for at, waiting in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
   local ok, said = pcall(cjson.decode, waiting)
   if ok and said.id == ARGV[1] then
     break

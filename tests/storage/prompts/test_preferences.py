@@ -8,13 +8,19 @@ from bot.storage.redis.client import Redis
 from tests.support.acts import ADA, BOB, received
 
 
+def _chosen(preference: Preference) -> Preference:
+    """What was chosen, no matter when."""
+    assert preference.chosen_at
+    return replace(preference, chosen_at=0.0)
+
+
 async def test_a_channels_choice_goes_before_a_persons(redis: Redis) -> None:
     store = PreferenceStore(redis)
     await store.choose(ADA, "", template="support", deployment="mini")
     await store.choose(BOB, "C1", template="translate")
     here = received(channel="C1")
-    assert await store.effective(here) == Preference(template="translate", deployment="mini")
-    assert await store.effective(replace(here, user=BOB)) == Preference(template="translate")
+    assert _chosen(await store.effective(here)) == Preference(template="translate", deployment="mini")
+    assert _chosen(await store.effective(replace(here, user=BOB))) == Preference(template="translate")
     assert (await store.effective(received(channel="C2"))).template == "support"
     assert (await store.effective(replace(here, direct=True))).template == "support"
 
@@ -23,7 +29,7 @@ async def test_an_empty_choice_resets_and_none_keeps(redis: Redis) -> None:
     store = PreferenceStore(redis)
     await store.choose(ADA, "C1", template="support", deployment="mini", mode="mention")
     await store.choose(ADA, "C1", template="")
-    assert await store.of(ADA, "C1") == Preference(deployment="mini", participation="mention")
+    assert _chosen(await store.of(ADA, "C1")) == Preference(deployment="mini", participation="mention")
 
 
 async def test_quiet_is_of_one_conversation(redis: Redis) -> None:

@@ -61,35 +61,33 @@ async def test_others_speak_until_a_mention(inbox: Inbox) -> None:
     assert told == [False, False, True, True, False]
 
 
-async def test_a_question_stops_nothing_while_others_speak(inbox: Inbox) -> None:
-    """With PARLEY_WHILE_ANSWERING=supersede, words to others don't end the answer that is being written."""
+async def test_buttons_are_no_words(inbox: Inbox) -> None:
+    """People who talk among themselves are not interrupted because somebody pressed a button or sent `stop`."""
+    button = replace(received("usage", event="b"), registered=True)
     await handled(inbox, received(event="a"), CommitRequest(turn=turn()))
-    await inbox.accept(received(event="b"))
-    claim = await claimed(inbox)
-    await inbox.accept(question := overheard("c", user=ADA))
-    assert await inbox.supersede(question)
-    await inbox.accept(overheard("d"))
-    await inbox.accept(again := overheard("e", user=ADA))
-    assert not await inbox.supersede(again), "somebody else's message is waiting"
-    await inbox.commit(claim, CommitRequest(others_speak=True))
-    for _ in range(2):
-        await inbox.commit(await claimed(inbox), CommitRequest(others_speak=True))
-    await claimed(inbox)
-    await inbox.accept(later := overheard("f", user=ADA))
-    assert not await inbox.supersede(later), "somebody else has spoken"
-    assert await inbox.supersede(replace(later, addressed=True))
+    await handled(inbox, overheard("o"), CommitRequest(unanswered="several-people", others_speak=True))
+    await handled(inbox, button, CommitRequest(turn=turn()))
+    await handled(inbox, received("stop", event="s"), CommitRequest())
+    assert (await handled(inbox, overheard("c", user=ADA), CommitRequest())).others_speak
 
 
-async def test_records_are_bounded_and_kept_a_day(inbox: Inbox, redis: Redis) -> None:
+async def test_records_are_bounded_and_kept_a_day(
+    inbox: Inbox, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "UNANSWERED_KEPT", 5)
+    silent = CommitRequest(unanswered="several-people")
+    await handled(inbox, received(event="a"), CommitRequest(turn=turn()))
+    await redis.call("ZADD", keys.unanswered(SHARD), 1, b"a record of 1970")
     for number in range(keys.UNANSWERED_KEPT + 5):
-        assert await inbox.accept(overheard(f"e{number}")) == "ignored"
+        await handled(inbox, overheard(f"e{number}"), silent)
     old = replace(overheard("old"), at=now() - timedelta(days=2))
-    assert await inbox.accept(old) == "ignored"
-    assert await redis.call("LLEN", keys.unanswered(SHARD)) == keys.UNANSWERED_KEPT
+    await handled(inbox, old, silent)
+    stored = b"".join(await redis.call("ZRANGE", keys.unanswered(SHARD), 0, -1))
+    assert b"1970" not in stored, "what is older than a day goes, also while others are added"
+    assert await redis.call("ZCARD", keys.unanswered(SHARD)) == keys.UNANSWERED_KEPT
     assert 0 < await redis.call("TTL", keys.unanswered(SHARD)) <= keys.DAY_S
     found = await UnansweredMessages(redis).all()
     assert len(found) == keys.UNANSWERED_KEPT - 1, "a record of two days ago is not shown"
-    assert {one.reason for one in found} == {"not-in-thread"}
-    stored = b"".join(await redis.call("LRANGE", keys.unanswered(SHARD), 0, -1))
+    assert {one.reason for one in found} == {"several-people"}
     assert b"bob" not in stored.lower()
     assert b"hello" not in stored, "neither people nor their words"

@@ -482,6 +482,21 @@ async def test_only_the_asker_sees_a_private_reply(room: FakeAdapter) -> None:
     assert message["thread_ts"] == received.address.data["thread"]
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_a_public_answer_becomes_private(room: FakeAdapter, recorded: bool) -> None:
+    """An edited question, or a second attempt after a crash, may be answered privately in place of what is visible."""
+    received = await room.asked()
+    post = await room.open(received)
+    seen = await room.adapter.close(post, Reply(text="It is so."))
+    again = await room.adapter.open(received.address, seen if recorded else None, True)
+    done = await room.adapter.close(again, Reply(text="You spent 3 cents.", private=True))
+    assert await room.adapter.close(done, Reply(text="You spent 3 cents.", private=True)) == done
+    (note,) = room.shown(received)
+    assert "visible only to the person who asked" in note
+    (message,) = room.slack.workspace.ephemeral
+    assert (message["user"], message["markdown"]) == ("U0ALICE", "You spent 3 cents.")
+
+
 async def test_private_images_go_to_the_askers_direct_messages(room: FakeAdapter) -> None:
     """Field fault 104: a mention in a muted channel is answered privately, also with an image."""
     received = await room.asked()

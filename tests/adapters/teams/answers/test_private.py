@@ -28,13 +28,18 @@ async def test_without_targeted_messages_the_group_sees_a_note(rig: Rig) -> None
     assert "a one-on-one chat" in message.text
 
 
-async def test_a_public_answer_does_not_become_private(rig: Rig) -> None:
+@pytest.mark.parametrize("targets", [True, False])
+async def test_a_public_answer_becomes_private(rig: Rig, targets: bool) -> None:
+    """An edited question may be about the asker's own usage: nobody else reads that, and it is not lost."""
+    rig.teams.targets = targets
     received = await rig.asked(GROUP, mention=True)
     post = await rig.answer(received, Reply(text="It is so."))
     await rig.adapter.close(
         await rig.adapter.open(received.address, post, False), Reply(text="You used little.", private=True)
     )
-    assert ["a one-on-one chat" in message.text for message in rig.teams.answers(GROUP)] == [True]
+    seen, *alone = rig.teams.answers(GROUP)
+    assert ("visible only to" if targets else "a one-on-one chat") in seen.text
+    assert [(one.text, one.only) for one in alone] == [("You used little.", "29:alice")] * targets
 
 
 async def test_one_on_one_everything_is_private_anyway(rig: Rig) -> None:
