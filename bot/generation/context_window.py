@@ -21,7 +21,8 @@ IMAGE_TOKENS = 800
 MOST_TURNS = 40
 """Turns in a prompt; a claim loads slightly more than that."""
 
-_HALF = 0.5
+_KEPT = 0.4
+"""Share of the budget that a truncation leaves: with more, cuts are more frequent, and each costs the prompt cache."""
 _PLANNED = 0.75
 """Share of the budget at which the next truncation is planned, early enough to prepare its summary."""
 
@@ -99,7 +100,7 @@ def truncate_history(
     """The newest turns since the last reset that fit into the budget.
 
     The first turn stays the same from prompt to prompt, so that the provider's prompt cache hits. A history
-    that exceeds the budget is truncated to half of it in one step. That step is planned in advance, so that
+    that exceeds the budget is truncated to two fifths of it in one step. That step is planned in advance, so that
     a summary is ready by then. `current` is the id of the turn in progress; `most_messages` is the template's
     limit for the history, in messages.
     """
@@ -112,7 +113,7 @@ def truncate_history(
     if lost or _fills(weights[start:], budget_tokens) > 1:
         planned = ids.index(ahead) if ahead in ids else start
         fits = planned > start and _fills(weights[planned:], budget_tokens) <= _PLANNED
-        start = planned if fits else max(start, _half(weights, budget_tokens))
+        start = planned if fits else max(start, _start_of_kept(weights, budget_tokens))
         since, ahead = (ids[start] if start < len(ids) else current), ""
     elif _fills(weights[start:], budget_tokens) > _PLANNED and ahead not in ids[start + 1 :]:
         ahead = _plan(ids, weights, start, budget_tokens)
@@ -131,7 +132,7 @@ def _fills(weights: Sequence[int], budget_tokens: int) -> float:
 def _plan(ids: Sequence[str], weights: Sequence[int], start: int, budget_tokens: int) -> str:
     """The id of the turn at which the next truncation will begin the history; "" if it is too early to say."""
     for end in range(start + 1, len(ids)):
-        if _fills(weights[start:end], budget_tokens) >= _HALF:
+        if _fills(weights[start:end], budget_tokens) >= 1 - _KEPT:
             return ids[end]
     return ""
 
@@ -149,14 +150,13 @@ def _newest(turns: Sequence[Turn], most_messages: int) -> int:
     return start
 
 
-def _half(weights: Sequence[int], budget_tokens: int) -> int:
-    """Index of the first turn of a history that takes at most half of the budget and of MOST_TURNS."""
+def _start_of_kept(weights: Sequence[int], budget_tokens: int) -> int:
+    """Index of the first turn of a history that takes at most two fifths of the budget and of MOST_TURNS."""
     start, spent = len(weights), 0
-    while (
-        start and len(weights) - start < MOST_TURNS // 2 and spent + weights[start - 1] <= budget_tokens // 2
-    ):
+    turns, tokens = MOST_TURNS * _KEPT, budget_tokens * _KEPT
+    while start and len(weights) - start < turns and spent + weights[start - 1] <= tokens:
         start -= 1
         spent += weights[start]
     if start == len(weights) and weights and weights[-1] <= budget_tokens:
-        start -= 1  # keep the last turn, even if it takes more than half
+        start -= 1  # keep the last turn, even if it takes more than that
     return start

@@ -48,13 +48,13 @@ def talk(count: int, budget: int) -> list[context_window.TruncatedHistory]:
     return shown
 
 
-def test_history_beyond_the_budget_is_cut_to_half() -> None:
+def test_history_beyond_the_budget_is_cut() -> None:
     shown = talk(100, 20 * WEIGHT)
     sizes = [len(one.turns) for one in shown]
     assert max(sizes) == 20
     cuts = [number for number, (before, after) in enumerate(pairwise(shown)) if before.since != after.since]
-    assert all(sizes[cut + 1] == 11 for cut in cuts)
-    assert [after - before for before, after in pairwise(cuts)] == [10] * (len(cuts) - 1)
+    assert all(sizes[cut + 1] == 9 for cut in cuts), "two fifths, and the turn that did not fit"
+    assert [after - before for before, after in pairwise(cuts)] == [12] * (len(cuts) - 1)
 
 
 def test_the_next_cut_is_planned_and_kept() -> None:
@@ -67,17 +67,17 @@ def test_the_next_cut_is_planned_and_kept() -> None:
         elif before.ahead:
             assert after.ahead == before.ahead
         planned = planned or after.ahead
-    assert planned == "t10", "settled when the sixteenth turn is shown, half of the room after the beginning"
+    assert planned == "t12", "settled when the sixteenth turn is shown, three fifths of the room after the beginning"
 
 
 def test_an_overtaken_plan_is_dropped() -> None:
     turns = [turn(number, ahead="t6") for number in range(10)]
     grown = [*turns, *(turn(number, ahead="t6") for number in range(10, 22))]
-    assert context_window.truncate_history(grown, 11 * WEIGHT, "now").since == "t17", (
+    assert context_window.truncate_history(grown, 11 * WEIGHT, "now").since == "t18", (
         "what is behind the plan would not fit"
     )
     without = [one for one in turns if one.id != "t6"]
-    assert context_window.truncate_history(without, 11 * WEIGHT, "now").ahead == "t7"
+    assert context_window.truncate_history(without, 11 * WEIGHT, "now").ahead == "t8"
 
 
 def test_a_large_budget_is_cut_by_turns() -> None:
