@@ -67,7 +67,9 @@ def test_the_next_cut_is_planned_and_kept() -> None:
         elif before.ahead:
             assert after.ahead == before.ahead
         planned = planned or after.ahead
-    assert planned == "t12", "settled when the sixteenth turn is shown, three fifths of the room after the beginning"
+    assert planned == "t12", (
+        "settled when the sixteenth turn is shown, three fifths of the room after the beginning"
+    )
 
 
 def test_an_overtaken_plan_is_dropped() -> None:

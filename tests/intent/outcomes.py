@@ -47,7 +47,9 @@ def happened(observed: Observed) -> str:
     kept = {turn.id for turn in observed.after}
     if any(turn.id not in kept for turn in observed.before):
         return "deleted"
-    before, after = (replace(each, template="", usual="", deployment="", chosen_at=0.0) for each in observed.choice)
+    before, after = (
+        replace(each, template="", usual="", deployment="", chosen_at=0.0) for each in observed.choice
+    )
     if before != after:
         return "mode"
     known = {turn.id for turn in observed.before}

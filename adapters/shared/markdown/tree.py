@@ -23,8 +23,10 @@ _BLOCKS = {
     "CodeBlock": "code_block",
     "Table": "table",
 }
-_MARKUP = re.compile(r"[^\w ,.;:?()/%'\"]|\d[.)]|^ {4}")
+_MARKUP = re.compile(r"[^\w ,.;:?()/%'\"]|_")
 """Text without any of these is plain."""
+_NO_BLOCK = "\xa0"
+"""Before a text, it makes what looks like the beginning of a list, quote or heading the text that it is."""
 _Event = str | dict[str, Any]
 _DETAILED = ("heading", "table", "code_block")
 _TEXT = ("Text", "Code", "InlineHtml", "Html")
@@ -75,12 +77,12 @@ def plain(markdown: str) -> str:
     if not _MARKUP.search(markdown):
         return markdown.strip()
     pieces: list[str] = []
-    for event in pyromark.events(bounded(markdown), options=_OPTIONS):
+    for event in pyromark.events(bounded(f"{_NO_BLOCK}{markdown}"), options=_OPTIONS):
         if isinstance(event, dict):
             name, value = next(iter(event.items()))
             if name in _TEXT:
                 pieces.append(cast("str", value))
-    return "".join(pieces).replace(BREAK, "")
+    return "".join(pieces).replace(BREAK, "").strip()
 
 
 class _Builder:

@@ -4,15 +4,16 @@ import base64
 import io
 import logging
 import re
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 from PIL import Image as Picture
 
-from adapters.shared.markdown import Growing, Node, blocks, images, parse, plain, split, utf16
+from adapters.shared.markdown import Growing, blocks, images, parse, plain, split, utf16
 from adapters.teams.activities.parser import AGAIN, SENT
+from adapters.teams.answers.blocks import bold, from_plain_words, inline, table, tick
 from adapters.teams.answers.line_breaks import has_single_newlines, with_line_breaks
 from adapters.teams.api.connector import Fields
 from bot.domain.prompts import Image
@@ -23,11 +24,6 @@ log = logging.getLogger(__name__)
 
 TEXT_LIMIT = 24_000
 """UTF-16 units. Teams accepts about 100 KB of UTF-16 including the JSON, and recommends 80 KB."""
-TABLE_WIDTH = 64
-"""Characters per line of a table in a code block, about what a chat shows without scrolling.
-
-A wider table is transposed if it has few rows, else it becomes a list.
-"""
 MAX_PIXELS = 16_777_216
 """Larger images are not decoded; models produce half as many pixels."""
 PICTURE_SIDE = 1024
@@ -41,8 +37,6 @@ _REWRITTEN = re.compile(r"\n {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<[a-z/!?]
 """Text without any of these is not parsed. Each alternative begins with a certain character, which is found quickly."""
 _EXTENDS = re.compile(r"<[a-z/!?]|```|~~~", re.I)
 """What may go on to the end of the text that is parsed with it: HTML, and code that the parser does not see end."""
-_HEADING = re.compile(r"#{1,6} +([\w ,.;:?()/%'\"]*\w)\n\n")
-"""A heading of plain words, which becomes bold without being parsed."""
 _BATCH = 200
 """Blocks that are parsed together."""
 _MAX_UNFINISHED = 200
@@ -212,10 +206,9 @@ def _converted(text: str) -> tuple[str, list[int] | None]:
     pieces: list[str] = []
     borders: list[int] = []
     at = 0
-    for source, lines, starts in _batches(text):
-        kept = _rewritten("".join(source), lines) if source else lines
-        begins = set(starts)
-        for number, line in enumerate(kept):
+    for batch in _batches(text):
+        begins = set(batch.starts)
+        for number, line in enumerate(batch.shown()):
             if number in begins:
                 borders.append(at)
             if line is not None:
@@ -224,39 +217,55 @@ def _converted(text: str) -> tuple[str, list[int] | None]:
     return "".join(pieces), borders
 
 
-def _batches(text: str) -> Iterator[tuple[list[str], list[str], list[int]]]:
-    """Batches of blocks, to save calls of the parser: the source to parse, in pieces, the lines to show, and the
-    numbers of the lines with which blocks begin.
+@dataclass(slots=True)
+class _Batch:
+    """Blocks that are parsed together: their source, the lines to show, the numbers of the lines with which blocks
+    begin, and whether any is changed. Without a source, the lines are shown as they are.
+    """
+
+    source: list[str] = field(default_factory=list[str])
+    lines: list[str] = field(default_factory=list[str])
+    starts: list[int] = field(default_factory=list[int])
+    changed: bool = False
+
+    def shown(self) -> Sequence[str | None]:
+        """The lines as Teams needs them; None follows where one has taken the place of several."""
+        if self.changed:
+            return _rewritten("".join(self.source), self.lines)
+        return [f"{line}\n" for line in self.lines] if self.source else self.lines
+
+
+def _batches(text: str) -> Iterator[_Batch]:
+    """Batches of blocks, to save calls of the parser.
 
     In a batch each block means what it means alone: a blank line precedes it, and nothing before it could extend
     into it. Blocks that stay unchanged are parsed as a rule and empty lines, or not at all.
     """
-    source: list[str] = []
-    lines: list[str] = []
-    starts: list[int] = []
-    apart, changed = True, True
+    batch = _Batch()
+    apart, changed = True, False
     for block in map(with_line_breaks, blocks(text)):
-        if heading := _HEADING.fullmatch(block):
-            block = f"{_bold(heading[1])}\n\n"
-        before, changed = changed, _REWRITTEN.search(f"\n{block}") is not None
+        ready = from_plain_words(block)
+        before, changed = changed, ready is None and _REWRITTEN.search(f"\n{block}") is not None
+        block = ready or block
         extends = changed and _EXTENDS.search(block)
         breaks = len(block) - len(block.rstrip("\n"))
-        if not (apart and len(source) < _BATCH and (not extends if changed else breaks > 1)):
-            yield source, lines, starts
-            source, lines, starts = [], [], []
+        if not (apart and len(batch.source) < _BATCH and (not extends if changed else breaks > 1)):
+            yield batch
+            batch = _Batch()
         apart = True
         if changed:
-            source.append(block)
-            starts.append(len(lines))
-            lines += block.split("\n")[: -1 if breaks else None]
+            batch.changed = True
+            batch.source.append(block)
+            batch.starts.append(len(batch.lines))
+            batch.lines += block.split("\n")[: -1 if breaks else None]
             apart = breaks > 1 and not extends
         elif breaks > 1:
-            source.append("***\n\n" if before else "\n\n")
-            starts.append(len(lines))
-            lines += [block[:-2], ""]
+            batch.source.append("***\n\n" if before else "\n\n")
+            batch.starts.append(len(batch.lines))
+            batch.lines += [block[:-2], ""]
         else:
-            yield [], [block], [0]
-    yield source, lines, starts
+            yield _Batch(lines=[block], starts=[0])
+    yield batch
 
 
 def _rewritten(source: str, lines: list[str]) -> list[str | None]:
@@ -270,80 +279,19 @@ def _rewritten(source: str, lines: list[str]) -> list[str | None]:
     for node in tree.children:
         start, stop = node.start, node.stop
         if node.type == "table":
-            new = _table(node)
+            new = table(node)
         elif node.type == "heading" and node.markup.startswith("#"):
-            new = [_bold(_inline(node))]
+            new = [bold(inline(node))]
         elif node.type == "heading":
             rule = ["", "---"] if node.markup == "-" else [""] * bool("".join(lines[stop : stop + 1]).strip())
             new = [*lines[start : stop - 1], *rule]
         else:
             if node.type in ("bullet_list", "ordered_list", "blockquote") and "] " in source:
-                _tick(node, kept)
+                tick(node, kept)
             continue
         ending = "" if stop == len(lines) and not source.endswith("\n") else "\n"
         kept[start:stop] = ["\n".join(new) + ending, *[None] * (stop - start - 1)]
     return kept
-
-
-def _bold(words: str) -> str:
-    return words if "**" in words or not words else f"**{words}**"
-
-
-def _tick(node: Node, lines: list[str | None]) -> None:
-    for item in node.walk():
-        line = lines[item.start] if item.type == "list_item" else None
-        words = _inline(item) if line and "] " in line else ""
-        for sign, box in (("[ ] ", "☐ "), ("[x] ", "☑ "), ("[X] ", "☑ ")):
-            if line and words.startswith(sign):
-                lines[item.start] = line.replace(sign, box, 1)
-
-
-def _inline(node: Node) -> str:
-    """The Markdown of the inline text with which a block begins."""
-    first = node.children[0] if node.children else node
-    first = first.children[0] if first.type == "paragraph" and first.children else first
-    return images.inline(first.content, images.ESCAPED) if first.type == "inline" else ""
-
-
-def _table(node: Node) -> list[str]:
-    rows = [[_inline(cell) for cell in row.children] for row in node.children]
-    words = [[plain(cell) for cell in row] for row in rows]
-    if block := _block(words, node.right):
-        return block
-    if len(words) < len(words[0]) and (block := _block([list(row) for row in zip(*words, strict=True)])):
-        return block
-    head, *others = rows
-    return [
-        "- "
-        + "; ".join(f"**{name}:** {cell}" if name else cell for name, cell in zip(head, row, strict=False))
-        for row in others
-    ]
-
-
-def _block(rows: list[list[str]], right: Sequence[bool] = ()) -> list[str]:
-    """A table as a code block, with the columns `right` right-aligned; empty if it is too wide."""
-    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
-    if sum(widths) + 3 * len(widths) > TABLE_WIDTH:
-        return []
-    rule = "-+-".join("-" * width for width in widths)
-    sides = right or [False] * len(widths)
-    body = [" | ".join(map(_padded, row, widths, sides)).rstrip() for row in rows]
-    return ["```", body[0], rule, *body[1:], "```"]
-
-
-def _columns(text: str) -> int:
-    """The width of a text in a monospaced font."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )
-
-
-def _padded(text: str, width: int, right: bool) -> str:
-    padding = " " * (width - _columns(text))
-    return padding + text if right else text + padding
 
 
 # ------------------------------------------------------------------ images

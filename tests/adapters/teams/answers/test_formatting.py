@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.shared.markdown import blocks
+from adapters.teams.answers import formatting
 from adapters.teams.answers.formatting import (
     TEXT_LIMIT,
     GrowingText,
@@ -30,6 +31,71 @@ def test_a_table_is_a_block_of_columns() -> None:
     """Field note 15."""
     assert to_teams(f"Look:\n\n{TABLE}\n\nDone.") == (
         "Look:\n\n```\nname      | size\n----------+-----\nred       |    1\nblau 漢字 |   20\n```\n\nDone."
+    )
+
+
+def test_cells_keep_what_begins_a_block_elsewhere() -> None:
+    """A number with a point, a minus, a quote sign: in a cell they are what they are."""
+    table = "| step | by |\n|---|---|\n| 1. Buy | - 5 % |\n| > 3 | _red_ |"
+    assert to_teams(table) == "```\nstep   | by\n-------+------\n1. Buy | - 5 %\n> 3    | red\n```"
+
+
+MARKUP = [
+    "1.",
+    "-",
+    "**b**",
+    "*e*",
+    "_u_",
+    "`c`",
+    "~~s~~",
+    "[l](http://x)",
+    "[ ]",
+    "[x] y",
+    "<b>",
+    "!",
+    "\\|",
+    "|",
+]
+WORDS = st.sampled_from(["a", "two words", "日本", "é", "&amp;", "#", ">", "\t", *MARKUP])
+LINES = st.lists(WORDS, max_size=3).map(" ".join)
+ITEMS = st.tuples(
+    st.sampled_from([" " * depth for depth in range(8)]),
+    st.sampled_from(["- ", "* ", "1. ", "-  "]),
+    st.sampled_from(["", "[ ] ", "[x] ", "[X] "]),
+    LINES,
+).map("".join)
+ROWS = st.lists(LINES, min_size=1, max_size=3).map(lambda cells: f"|{'|'.join(cells)}|")
+SIDES = st.lists(st.sampled_from(["---", " :-: ", "--:", ":-"]), min_size=1, max_size=3)
+TABLES = st.tuples(
+    ROWS, SIDES.map(lambda sides: f"|{'|'.join(sides)}|"), st.lists(ROWS, max_size=3).map("\n".join)
+).map("\n".join)
+HEADINGS = LINES.map(lambda words: f"## {words}")
+BLOCKS = st.one_of(TABLES, st.lists(ITEMS, min_size=1, max_size=5).map("\n".join), HEADINGS, LINES)
+
+
+def not_plain(block: str) -> None:
+    """No block is rewritten without the parser."""
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(BLOCKS, st.sampled_from(["\n\n", "\n", ""])), max_size=4))
+def test_blocks_of_plain_words_are_as_parsed(pieces: list[tuple[str, str]]) -> None:
+    """What is rewritten without the parser is what the parser would have made of it."""
+    text = "".join(block + end for block, end in pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formatting, "from_plain_words", not_plain)
+        parsed = to_teams(text)
+    assert to_teams(text) == parsed
+
+
+def test_most_tables_and_tasks_need_no_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the time for an ordinary answer was spent on them."""
+    monkeypatch.delattr(formatting, "parse")
+    tasks = "- one\n- two with *emphasis*\n  - [x] nested\n- [ ] a task\n\n"
+    rows = "| name | size |\n|------|-----:|\n| red  |    1 |\n\n"
+    assert to_teams(f"# A heading\n\n{tasks}{rows}") == (
+        "**A heading**\n\n- one\n- two with *emphasis*\n  - ☑ nested\n- ☐ a task\n\n"
+        "```\nname | size\n-----+-----\nred  |    1\n```\n\n"
     )
 
 
