@@ -44,6 +44,8 @@ REPLY_WITHIN = timedelta(minutes=10)
 """In a chat without threads, how long after a question of the bot the next message of the asker replies to it."""
 _KNOWN_NAMES = 60
 _BEGINNING, _END = 160, 80
+_LAST_PARAGRAPHS = 4_000
+"""Characters, enough for the notes below an answer and what stands before them."""
 _SHORT_WORDS = 3
 _HONORIFIC = r"(?:さん|様|さま|くん|君|ちゃん|先生)?"
 _STOP = r"[,:;!.…](?!\w)|[，、：；！。]|\s[-–—]\s"
@@ -54,11 +56,24 @@ _CALL = (
     r"|puedes|podrías|has|estás|por\s+favor|gracias)(?!\w)"
 )
 """Words behind a name without a comma that speak to that person, in the languages of the messages to people."""
+_NO_NAME = re.compile(
+    r"somebody|unknown|author|so|an|will|may|and|or|no|yes|ok|now|well|also|but|hi|ja|nein|und|oder|aber|oui|non|et|ou"
+    r"|mais|si|sí|y|o|pero"
+)
+"""Words that begin sentences more often than they call the person whose name has them."""
+_BEFORE_THINGS = re.compile(
+    r"a|an|the|in|into|to|as|at|by|for|from|of|on|with|about|only|just|im|ins|auf|zu|zum|zur|als|am|von|vom|mit|für|der"
+    r"|die|das|den|dem|eine?n?|le|la|les|une?|en|aux?|du|del?|des|à|pour|avec|el|los|las|una|al|por|para|con|como",
+    re.I,
+)
+"""What stands before a thing or a language, not before the name of somebody who is called: “now in German”."""
+_APP = re.compile(r"B[A-Z\d]{8,}\Z|28:")
+"""The id of an app, in Slack (of one that is no user there) and in Teams."""
 _QUESTION = re.compile(r"[?？؟]")
 _ASKS = re.compile(r"[?？؟][\"'”’»)*_\s]*\Z")
 """The end of a question, which a link with a query is not."""
-_NOTE = re.compile(r"(?:\s*\n\n_[^\n]*_)+\s*\Z")
-"""The notes below an answer: they are not the model's words."""
+_NOTE = re.compile(r"_[^\n]*_")
+"""A note below an answer: it is not the model's words."""
 
 
 class Decision(NamedTuple):
@@ -155,8 +170,12 @@ def _others_answered(turns: Sequence[Turn], partner: User) -> bool:
 
 def _asks(turn: Turn) -> bool:
     """Whether the last paragraph of an answer asks something."""
-    text = _NOTE.sub("", turn.reply.text).rstrip()
-    return turn.outcome == "answered" and bool(_ASKS.search(text.rpartition("\n")[2]))
+    if turn.outcome != "answered":
+        return False
+    end = turn.reply.text[-_LAST_PARAGRAPHS:].rstrip()
+    while _NOTE.fullmatch(end[end.rfind("\n") + 1 :]) and "\n\n" in end:
+        end = end.rpartition("\n")[0].rstrip()
+    return bool(_ASKS.search(end.rpartition("\n")[2][-_END:]))
 
 
 # ------------------------------------------------------------------ names without a tag
@@ -180,10 +199,10 @@ def _speaks_to(received: MessageReceived, turns: Sequence[Turn]) -> Literal["", 
         return "certain"
     second = rf"[^\W\d]{{1,8}}[,，]?\s+{name}(?:\s*(?:{_STOP})|{_CALL})"
     short = len(text.split()) <= _SHORT_WORDS and not _QUESTION.search(text)
-    likely = re.match(second, text[:_BEGINNING], re.I) or (
-        short and re.search(rf"(?<!\w){name}\W*\Z", text, re.I)
-    )
-    return "likely" if likely else ""
+    if re.match(second, text[:_BEGINNING], re.I):
+        return "likely"
+    called = re.search(rf"(?:(\w+)\s+|(?<!\w)){name}\W*\Z", text, re.I) if short else None
+    return "likely" if called and not _BEFORE_THINGS.fullmatch(called[1] or "") else ""
 
 
 def _names_of_others(received: MessageReceived, turns: Sequence[Turn]) -> set[str]:
@@ -193,7 +212,7 @@ def _names_of_others(received: MessageReceived, turns: Sequence[Turn]) -> set[st
         if not turn.received.user.is_same(received.user):
             known[turn.received.user.name] = None
         for quote in turn.received.quotes:
-            if quote.is_earlier and quote.by != received.user.id:
+            if quote.is_earlier and quote.by != received.user.id and not _APP.match(quote.by):
                 known[quote.author] = None
         if len(known) >= _KNOWN_NAMES:
             break
@@ -206,4 +225,4 @@ def _words(name: str) -> list[str]:
     plain = re.sub(r"\([^()]*\)|\[[^\[\]]*\]", " ", name).casefold()
     words = [word.strip(".,'\"") for word in plain.split()]
     found = [word for word in (" ".join(words), *words) if len(word) >= 2 and not re.search(r"\d", word)]
-    return [word for word in found if word not in ("somebody", "unknown", "author")]
+    return [word for word in found if not _NO_NAME.fullmatch(word)]

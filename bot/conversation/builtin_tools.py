@@ -110,7 +110,7 @@ class BuiltinTools:
 
     async def _reset(self) -> str:
         self._keep_private("reset")
-        return self._asked(await ask_reset(self.services, self.builder.received, self.turns))
+        return self._asked(await ask_reset(self.services, self.builder.received, self.turns, named=False))
 
     async def _forget(self) -> str:
         self._keep_private("forget me")
@@ -135,7 +135,7 @@ class BuiltinTools:
             raise NotAllowed("There is already something to confirm below your answer. One at a time.")
         outcome.texts.append(reply.text)
         outcome.confirm, outcome.confirm_label = reply.confirm, reply.confirm_label
-        return f"Nothing has been done yet. The person is asked this below your answer, with a button:\n\n{reply.text}"
+        return "Nothing has been done yet. The person is asked below your answer, with a button for it."
 
     async def _stop(self) -> str:
         return "There is nothing to stop: no other answer is in progress here. This one ends with what you say now."

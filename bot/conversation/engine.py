@@ -19,6 +19,7 @@ from bot.conversation.thread_context import earlier_files, with_thread
 from bot.domain import telemetry
 from bot.domain.errors import ContentFiltered, NotAllowed, Refused, TooLong
 from bot.domain.events import Attachment, MessageReceived, UnreadPart, User, now
+from bot.domain.hints import with_mention
 from bot.domain.participation import DEFAULT_MODE
 from bot.domain.prompts import Image, Prompt, Template
 from bot.domain.turns import Reply, Turn
@@ -107,7 +108,8 @@ class Engine:
                 await self._run(*command, builder, turns, context)
         except Refused as refusal:
             builder.filter |= refusal.notes if isinstance(refusal, ContentFiltered) else {}
-            reply = Reply(text=str(refusal), private=self.command(received) is not None)
+            text = with_mention(str(refusal), received) if "`" in str(refusal) else str(refusal)
+            reply = Reply(text=text, private=self.command(received) is not None)
             builder.end(reply, "refused", reason=type(refusal).__name__)
         builder.addressed(context.addressing, private=context.private)
         return builder

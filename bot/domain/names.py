@@ -12,6 +12,14 @@ def person_name(name: str) -> str:
     return words if len(words) <= _NAME_CHARACTERS else f"{words[: _NAME_CHARACTERS - 1]}…"
 
 
+_MARKUP = str.maketrans("", "", "[]<>*`|\\~")
+
+
+def shown_name(name: str) -> str:
+    """A name for a text that is read as Markdown: one line, without what makes links, code or tables."""
+    return person_name(name.translate(_MARKUP))
+
+
 def attribute(value: str) -> str:
     """A value that stays within the quotation marks of a tag."""
     plain = " ".join(value.split())[:_ATTRIBUTE_CHARACTERS]

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from bot.domain import telemetry
 from bot.domain.errors import ContentFiltered, ModelUnavailable, Refused
 from bot.domain.events import now
+from bot.domain.hints import in_channel
 from bot.domain.prompts import Message, Prompt, ToolCall, say
 from bot.domain.turns import MAX_TOOL_CALLS, Delta, Outcome, Reply, Usage
 from bot.domain.words import marked, tr
@@ -36,11 +37,9 @@ _SUPERSEDED = {
     "deleted": marked("_Stopped: you deleted your question._"),
     "forgotten": marked("_Stopped: you deleted your data._"),
 }
-_CUT = marked("_The answer reached its length limit. Reply “continue” for the rest._")
-_TOO_LONG = marked("_The answer reached the limit of {limit} characters. Reply “continue” for the rest._")
-_BROKEN = marked(
-    "_The answer is incomplete: the connection to the model was lost. Reply “continue” for the rest._"
-)
+_CUT = marked("The answer reached its length limit.")
+_TOO_LONG = marked("The answer reached the limit of {limit} characters.")
+_BROKEN = marked("The answer is incomplete: the connection to the model was lost.")
 
 
 async def until_stopped(work: Awaitable[tuple[Message, ...]], stop: Stop) -> tuple[Message, ...] | None:
@@ -103,16 +102,23 @@ class Chat:
             if not builder.text:
                 raise
             log.warning("The stream of an answer broke after %d characters: %s", len(builder.text), error)
-            self._end(prompt, (), note=tr(_BROKEN), outcome="failed", reason=str(error))
+            self._end(prompt, (), note=self._incomplete(_BROKEN), outcome="failed", reason=str(error))
             return
         self.tools.note()
         if messages is None:
             self._end(prompt, (), note=stopped(stop), keep_question=stop.why in _SUPERSEDED)
         else:
-            notes = {"length": _CUT, "stopped": STOPPED, "too_long": _TOO_LONG}
-            message = notes.get(builder.finish or "", "")
-            note = tr(message, limit=builder.allowance.characters) if message else ""
+            cut = {"length": _CUT, "too_long": _TOO_LONG}.get(builder.finish or "", "")
+            note = tr(STOPPED) if builder.finish == "stopped" else self._incomplete(cut) if cut else ""
             self._end(prompt, messages, note=note)
+
+    def _incomplete(self, why: str) -> str:
+        """The note below an answer that is not whole."""
+        received = self.builder.received
+        what = tr(why, limit=self.builder.allowance.characters)
+        if in_channel(received):
+            return f"_{what} {tr('Mention me with “continue” for the rest.')}_"
+        return f"_{what} {tr('Reply “continue” for the rest.')}_"
 
     async def _rounds(self, prompt: Prompt) -> tuple[Message, ...]:
         """Stream until the model makes no more tool calls; returns the tool calls and their results."""

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
+from bot.domain.hints import with_mention
 from bot.domain.prompts import Image, Message, Prompt, Template
 from bot.domain.turns import Reply, Turn, Usage
 from bot.domain.words import Notice, marked, notice, tr
@@ -82,7 +83,7 @@ async def draw(
         done = await until_stopped(work(), image_progress.stop)
     except ImageInterrupted as error:
         log.warning("Image generation was interrupted twice: %s", error)
-        builder.end(Reply(text=tr(_BROKEN)), "failed", reason=str(error))
+        builder.end(Reply(text=with_mention(tr(_BROKEN), builder.received)), "failed", reason=str(error))
         return
     if done is None:
         builder.end(Reply(text=stopped(image_progress.stop)))

@@ -87,6 +87,7 @@ class Delivery:
         claim = job.claim
         turn = outcomes.dropped(claim.turns[place], job.stop)
         job.reply = CommitRequest(turn=claim.turns[place], place=place)
+        job.private = turn.reply.private
         address = turn.received.address
         reply = await self._engine.with_images(claim.conversation, turn.reply)
         job.post = job.post or turn.post
@@ -106,7 +107,9 @@ class Delivery:
         request = outcomes.failure(job.claim, text, reason)
         if (turn := request.turn) is None:
             return request
-        turn = replace(turn, addressing=turn.addressing or job.addressing)
+        private = turn.reply.private or job.private
+        addressing = turn.addressing or job.addressing
+        turn = replace(turn, addressing=addressing, reply=replace(turn.reply, private=private))
         job.post = job.post or turn.post
         reply = await self._engine.with_images(job.claim.conversation, turn.reply)
         try:

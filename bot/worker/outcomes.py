@@ -82,7 +82,9 @@ def dropped(turn: Turn, stop: Stop) -> Turn:
     """
     if not stop.requested or stop.why == "said" or (turn.undelivered and turn.undelivered.dead_letter):
         return turn
-    return replace(turn, reply=Reply(text=stopped(stop)), messages=turn.messages[:1])
+    return replace(
+        turn, reply=Reply(text=stopped(stop), private=turn.reply.private), messages=turn.messages[:1]
+    )
 
 
 def commit_request(builder: TurnBuilder, turn: Turn, place: int | None) -> CommitRequest:

@@ -105,6 +105,36 @@ def test_a_private_command_begins_no_dialogue() -> None:
     assert outcome(says(), turn(), told) == Decision(answer=True, reason="follow-up")
 
 
+@pytest.mark.parametrize(
+    "text", ["translate it", "explain it!", "only the code", "Code, please", "and the review?"]
+)
+def test_apps_are_not_called_by_name(text: str) -> None:
+    """In a thread that an app called IT Alerts or Code Review began, ordinary words are no names."""
+    posts = [
+        QuotedMessage(author=name, text="!", by=f"B0{at}APP6789")
+        for at, name in enumerate(("IT Alerts", "Code Review"))
+    ]
+    begun = turn()
+    begun = replace(begun, received=replace(begun.received, quotes=tuple(posts)))
+    assert outcome(says(text), begun) == Decision(answer=True, reason="follow-up")
+
+
+@pytest.mark.parametrize("text", ["now in German", "as a table", "So, can you explain that again?"])
+def test_words_that_people_have_as_names(text: str) -> None:
+    """A word before a thing, and a word that begins sentences, are not calls of Laura German and So Park."""
+    others = [turn(who=name) for name in ("Laura German", "So Park", "Team Table")]
+    assert outcome(says(text), *others, turn()).reason != "names-others"
+
+
+def test_many_empty_lines_cost_nothing() -> None:
+    """An answer of 40,000 empty lines is looked at from its end."""
+    notes = "\n\n_A note._" * 3
+    assert (
+        outcome(says("yes", threaded=False), turn("Which one?" + "\n" * 40_000 + "x" + notes)).answer is False
+    )
+    assert outcome(says("yes", threaded=False), turn("\n" * 40_000 + "Which one?" + notes)).answer is True
+
+
 @pytest.mark.parametrize(("answer", "asks"), [("See https://wiki/x?id=3", False), ("Which _one?_", True)])
 def test_a_link_is_no_question(answer: str, asks: bool) -> None:
     assert outcome(says("the second", threaded=False), turn(answer)).answer == asks

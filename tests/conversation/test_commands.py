@@ -139,6 +139,16 @@ async def test_compare_labels_answers_of_several_models(two: Harness) -> None:
     assert "I am small." in turn.messages[-1].text
 
 
+async def test_compare_tells_nothing_private(two: Harness) -> None:
+    """In a quiet channel, what the models are asked to compare has nothing of what only somebody else has seen."""
+    await two.preferences.store.choose(ADA, "C1", mode="mute")
+    await two.answer(received("my secret plan", event="a", channel="C1"))
+    await two.answer(received("compare: what was said?", event="b", channel="C1", user=BOB))
+    assert len(two.model.prompts) == 3
+    for prompt in two.model.prompts[1:]:
+        assert "secret" not in " ".join(message.text for message in prompt.messages)
+
+
 async def test_compare_shows_the_one_that_answers(two: Harness) -> None:
     def script(prompt: Prompt) -> list[Delta | Exception]:
         return [ModelUnavailable("key 123 is wrong")] if prompt.deployment == "big" else words("fine")

@@ -2,11 +2,24 @@
 
 from collections.abc import AsyncGenerator
 
+import pytest
+
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta, Usage
 from bot.generation.turn_builder import ToolCallAllowance
 from tests.support.acts import received
+from tests.support.fake_adapter import words
 from tests.support.harness import Harness
+
+
+@pytest.mark.parametrize(
+    ("channel", "hint"), [("", "Reply “continue”"), ("C1", "Mention me with “continue”")]
+)
+async def test_the_rest_is_asked_for_as_it_works(harness: Harness, channel: str, hint: str) -> None:
+    """Field fault 112: in a channel, "continue" without a mention may be for somebody else."""
+    harness.model.script = lambda prompt: words("Once upon", finish="length")
+    await harness.answer(received("tell me a story", channel=channel))
+    assert harness.adapter.texts[0].endswith(f"_The answer reached its length limit. {hint} for the rest._")
 
 
 async def test_an_answer_is_cut_at_its_length_limit(harness: Harness) -> None:

@@ -22,7 +22,7 @@ from bot.storage.queue.dead_letters import DeadLetterQueue
 from bot.storage.queue.inbox import Claim, CommitRequest
 from bot.storage.redis import keys
 from bot.worker.delivery import pause_s
-from tests.support.acts import BOB, deleted, edited, received, stopped
+from tests.support.acts import ADA, BOB, deleted, edited, received, stopped
 from tests.support.fake_adapter import FakeAdapter, words
 from tests.support.harness import CONVERSATION, Harness
 
@@ -288,6 +288,16 @@ async def test_an_apology_waits_for_the_platform(harness: Harness) -> None:
     (letter,) = (await DeadLetterQueue(harness.redis).all()).values()
     assert "boom" in letter.reason
     assert len(harness.model.prompts) == harness.attempts
+
+
+async def test_a_late_apology_stays_private(harness: Harness) -> None:
+    """In a quiet channel only the asker sees it, also when the platform was away at first."""
+    await harness.preferences.store.choose(ADA, "C1", mode="mute")
+    harness.model.script = lambda prompt: [RuntimeError("boom")]
+    harness.adapter = platform = Platform(*down(2))
+    await harness.answer(received("hello", channel="C1"))
+    assert platform.texts[0].startswith("Sorry")
+    assert [reply.private for reply in platform.replies] == [True]
 
 
 async def test_a_long_wait_is_no_failure(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import TypeVar
 
 MAX_CHARACTERS = 4_000
@@ -17,8 +19,10 @@ async def aside(characters: int, work: Callable[..., T], *given: object) -> T:
     """`work(*given)`, in a thread if there are more than MAX_CHARACTERS.
 
     All long texts share one thread, so that the event loop competes with at most one of them for the GIL.
-    Parsing and cleaning release the GIL.
+    Parsing and cleaning release the GIL. The context goes along, so that words are in the language of their reader.
     """
     if characters <= MAX_CHARACTERS:
         return work(*given)
-    return await asyncio.get_running_loop().run_in_executor(_thread, work, *given)
+    return await asyncio.get_running_loop().run_in_executor(
+        _thread, partial(copy_context().run, work, *given)
+    )

@@ -6,6 +6,7 @@ from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
 from bot.domain.turns import Reply
 from bot.domain.words import marked, tr
+from bot.generation.context_window import seen_by
 
 _DIGITS = 2  # of a number of variations
 
@@ -29,7 +30,8 @@ class CompareCommand(Command):
         return len(services.model_info.comparable_deployments()) > 1
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        await call.answering.compare(call.builder, call.rest, call.turns, call.context)
+        turns = seen_by(call.received.user, call.turns)
+        await call.answering.compare(call.builder, call.rest, turns, call.context)
         return None
 
 
@@ -75,7 +77,8 @@ class VariationsCommand(_PostCommand):
         return any(each.capability == "image" and services.model_info.is_served(each) for each in templates)
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        await call.answering.vary(call.builder, call.rest, call.turns, call.context)
+        turns = seen_by(call.received.user, call.turns)
+        await call.answering.vary(call.builder, call.rest, turns, call.context)
         return None
 
 

@@ -7,6 +7,8 @@ from bot.conversation.commands.command import Command, CommandCall, CommandResul
 from bot.conversation.personal_data import FORGET_NOW
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived, User
+from bot.domain.hints import with_mention
+from bot.domain.names import shown_name
 from bot.domain.turns import Reply, Turn
 from bot.domain.words import marked, tr
 from bot.generation import context_window
@@ -46,11 +48,14 @@ class ResetCommand(Command):
 
 
 async def ask_reset(
-    services: CommandServices, received: MessageReceived, turns: Sequence[Turn]
+    services: CommandServices, received: MessageReceived, turns: Sequence[Turn], *, named: bool = True
 ) -> CommandResult:
-    """Ask whether to start over, and say what that means. Raises NotAllowed for those who may not."""
-    _require_permission(services, received, turns)
-    others = [user.name or tr("somebody") for user in _others(received, turns)]
+    """Ask whether to start over, and say what that means.
+
+    Raises NotAllowed for those who may not. Its message names who may only if `named`: a model gets no names.
+    """
+    _require_permission(services, received, turns, named=named)
+    others = [shown_name(user.name) or tr("somebody") for user in _others(received, turns)]
     what = tr("This starts the conversation over: I'll ignore its earlier messages. Nothing is deleted.")
     if others:
         what = tr(
@@ -68,7 +73,9 @@ def _others(received: MessageReceived, turns: Sequence[Turn]) -> list[User]:
     return [user for user in people.values() if not user.is_same(received.user)]
 
 
-def _require_permission(services: CommandServices, received: MessageReceived, turns: Sequence[Turn]) -> None:
+def _require_permission(
+    services: CommandServices, received: MessageReceived, turns: Sequence[Turn], *, named: bool = True
+) -> None:
     """Raise NotAllowed unless this is an operator, or whoever asked first of what a reset would leave out."""
     known = context_window.remembered(turns)
     if known and not services.personal_data.may(received.user, known[0]):
@@ -76,7 +83,8 @@ def _require_permission(services: CommandServices, received: MessageReceived, tu
             "Only the person who began this conversation and the operators can start it over. To ask me something "
             "without it, begin a new thread."
         )
-        if name := known[0].received.user.name:
+        name = shown_name(known[0].received.user.name) if named else ""
+        if name:
             message = marked(
                 "Only {name}, who began this conversation, and the operators can start it over. To ask me something "
                 "without it, begin a new thread."
@@ -106,12 +114,13 @@ class ForgetCommand(Command):
         if call.rest == "me":
             return await ask_forget(call.services, received)
         text = tr("To delete all your data, in all conversations, send `forget me`. I'll ask you to confirm.")
-        return CommandResult(Reply(text=text, private=True), keep=False)
+        return CommandResult(Reply(text=with_mention(text, received), private=True), keep=False)
 
 
 async def ask_forget(services: CommandServices, received: MessageReceived) -> CommandResult:
     """Ask whether to delete a person's data, and say what that is."""
     text = await services.personal_data.ask_forget(received.user, received.address.conversation)
+    text = with_mention(text, received)
     return CommandResult(
         Reply(text=text, private=True, confirm=FORGET_NOW, confirm_label="Delete"), keep=False
     )

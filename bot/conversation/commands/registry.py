@@ -21,6 +21,7 @@ from bot.conversation.commands.participation import (
 from bot.conversation.commands.personal import ForgetCommand, ResetCommand, UsageCommand
 from bot.domain.adapter import MenuCommand
 from bot.domain.events import MessageReceived
+from bot.domain.hints import MENTION_FIRST
 from bot.domain.participation import MODES
 from bot.domain.prompts import Template
 from bot.domain.turns import Reply
@@ -46,7 +47,7 @@ class HelpCommand(Command):
         lines += [f"- `{each.name}` {tr(each.help)}" for each in available if not each.channels_only]
         lines += await _participation(call, [each for each in available if each.channels_only])
         if not call.received.direct:
-            lines += ["", tr("In a channel, mention me before a command.")]
+            lines += ["", tr(MENTION_FIRST)]
         return CommandResult(Reply(text="\n".join(lines), private=True))
 
 

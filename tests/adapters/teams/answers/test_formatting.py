@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.shared.markdown import blocks
+from adapters.shared.markdown.aside import aside
 from adapters.teams.answers import formatting
 from adapters.teams.answers.formatting import (
     TEXT_LIMIT,
@@ -16,6 +17,8 @@ from adapters.teams.answers.formatting import (
     utf16,
 )
 from bot.domain.turns import Reply
+from bot.domain.words import tr
+from tests.support.languages import written_for
 
 TABLE = "| name | size |\n|------|-----:|\n| **red** | 1 |\n| blau 漢字 | `20` |"
 
@@ -32,6 +35,14 @@ def test_a_table_is_a_block_of_columns() -> None:
     assert to_teams(f"Look:\n\n{TABLE}\n\nDone.") == (
         "Look:\n\n```\nname      | size\n----------+-----\nred       |    1\nblau 漢字 |   20\n```\n\nDone."
     )
+
+
+async def test_long_answers_keep_their_readers_language() -> None:
+    """A thread formats them, which must know for whom."""
+    with written_for("de-DE"):
+        for size in (10, 5_000):
+            assert await aside(size, lambda: tr("Prompt")) == "Prompt"
+            assert await aside(size, lambda: tr("Sources:")) == "Quellen:"
 
 
 def test_cells_keep_what_begins_a_block_elsewhere() -> None:
