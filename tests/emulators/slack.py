@@ -225,7 +225,7 @@ async def home(slack: LocalSlack) -> None:
 
     blocks = (await slack.until("a home tab", published))[-1]["view"]["blocks"]
     headers = [block["text"]["text"] for block in blocks if block["type"] == "header"]
-    assert headers == ["Settings", "Usage", "Your data"], headers
+    assert headers == ["Settings", "Channels", "Usage", "Your data"], headers
     saw(f"a home tab with {', '.join(headers)}")
 
 

@@ -42,13 +42,14 @@ async def look(slack: LocalSlack) -> list[str]:
         seen.append("on the page: an answer's buttons")
         await page.locator("button.sidebar-item", has_text="parley").last.click()
         await expect(page.get_by_text("Your data")).to_be_visible(timeout=_PATIENCE_MS)
-        await page.locator("select").last.select_option(label="translate")
+        prompts = page.locator("select", has=page.locator("option", has_text="translate"))
+        await prompts.last.select_option(label="translate")
         await slack.until("the choice in a home tab", lambda: _chosen(slack) == "=translate")
-        await page.locator("select").last.select_option(label="Automatic")
+        await prompts.last.select_option(label="Automatic")
         await slack.until("the choice taken back", lambda: _chosen(slack) == "=")
         seen.append("on the page: a home tab, a choice that was made there, and taken back")
         if folder := os.environ.get("PARLEY_PICTURES"):
-            home: FloatRect = {"x": 220, "y": 44, "width": 700, "height": 420}
+            home: FloatRect = {"x": 220, "y": 44, "width": 700, "height": 560}
             await page.screenshot(path=Path(folder) / "slack-home.png", clip=home)
     return seen
 

@@ -31,9 +31,6 @@ Fields = dict[str, Any]
 NOT_SIMULATED = {
     # What the Playground sends and Parley never reads.
     "conversation.name",
-    "localTimestamp",
-    "localTimezone",
-    "locale",
     "entities.timezone",
     "channelData.source",
     "channelData.source.name",
@@ -50,6 +47,9 @@ NOT_IN_PLAYGROUND = {
     # What Teams sends and the Playground leaves out.
     "from.name",
     "replyToId",
+    "locale",
+    "localTimestamp",
+    "localTimezone",
     "entities",
     "entities.type",
     "entities.locale",
