@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from bot.domain.errors import NotAllowed, Unavailable
 from bot.domain.turns import Usage
 from bot.domain.words import marked
-from bot.llm.protocol import Model
+from bot.llm.protocol import NOT_EMBEDDED, Model
 from bot.llm.similarity import similarities
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class SimilarToQuestion:
             return None
         try:
             return await similarities(self.question, texts, self._embed)
-        except (Unavailable, NotAllowed) as error:
+        except (Unavailable, NotAllowed, *NOT_EMBEDDED) as error:
             log.info("Parts of a document are chosen without embeddings: %s", error)
             return None
 

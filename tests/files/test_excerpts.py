@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from bot.domain.errors import ModelUnavailable, NotAllowed
+from bot.domain.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
 from bot.domain.events import Attachment, MessageReceived
 from bot.domain.turns import Usage
 from bot.files import attachments, excerpts
 from bot.files.excerpts import SimilarToQuestion, excerpt
 from bot.llm import similarity
+from bot.llm.protocol import RequestRejected
 from tests.support.acts import received
 from tests.support.fake_adapter import ScriptedModel, words
 from tests.support.harness import Harness
@@ -72,8 +73,19 @@ async def test_a_long_document_arrives_where_it_matters(harness: Harness) -> Non
     assert "were read: the beginning, the parts nearest" in harness.adapter.texts[-1]
 
 
-@pytest.mark.parametrize("error", [NotAllowed("Semantic search isn't set up."), ModelUnavailable("away")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotAllowed("Semantic search isn't set up."),
+        ModelUnavailable("away"),
+        ConfigError("The key is wrong."),
+        RequestRejected("no such parameter"),
+        TooLong("That is too long."),
+        ContentFiltered("A page of it was filtered."),
+    ],
+)
 async def test_without_embeddings_both_ends_arrive(harness: Harness, error: Exception) -> None:
+    """A wrong key of the embedding deployment left every question with a long file without an answer."""
     harness.model = TopicModel(error)
     harness.context_tokens = 100_000
     await harness.answer(with_file(harness, long_text(), "How is the vault opened?"))
