@@ -1,5 +1,6 @@
 """Field fault 109: what of a long document reaches the model, and what it is told of the rest."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -15,6 +16,7 @@ from bot.llm.protocol import RequestRejected
 from tests.support.acts import received
 from tests.support.fake_adapter import ScriptedModel, words
 from tests.support.harness import Harness
+from tests.support.patience import PATIENCE_S
 
 FACT = "The vault opens with the code 7319. "
 
@@ -26,8 +28,13 @@ class TopicModel(ScriptedModel):
         super().__init__(lambda prompt: words("Read."))
         self.error = error
         self.embedded: list[str] = []
+        self.calls = 0
+        self.hangs = False
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
+        self.calls += 1
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
         self.embedded += texts
@@ -139,3 +146,32 @@ async def test_nothing_is_embedded_without_a_question() -> None:
     usages: list[Usage] = []
     assert await SimilarToQuestion(TopicModel(), " ", usages)(["a"]) is None
     assert usages == []
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_embeddings_that_fail_are_tried_once(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    """Each of several long files waited ten seconds for embeddings that no longer came."""
+    monkeypatch.setattr(similarity, "LIMIT_S", 0.2)
+    model = harness.model = TopicModel(ModelUnavailable("away"))
+    model.hangs = hangs
+    harness.context_tokens = 100_000
+    asked = with_file(harness, long_text(), "How is the vault opened?")
+    files = tuple(replace(asked.attachments[0], name=f"{number}.txt") for number in range(3))
+    (turn,) = await harness.answer(replace(asked, attachments=files))
+    assert turn.outcome == "answered"
+    assert model.prompts[0].messages[-1].text.count("It begins here.") == 2
+    assert model.calls == 1
+
+
+async def test_all_files_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer waits ten seconds for embeddings, not for each of its files."""
+    model = TopicModel()
+    similar = SimilarToQuestion(model, "How is the vault opened?", [])
+    monkeypatch.setattr(similarity, "LIMIT_S", 0.5)
+    assert await similar(["a", "vault"]) == [0.0, 1.0]
+    monkeypatch.setattr(similarity, "LIMIT_S", 2 * PATIENCE_S)
+    model.hangs = True
+    async with asyncio.timeout(PATIENCE_S):
+        assert await similar(["b"]) is None
