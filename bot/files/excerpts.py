@@ -1,7 +1,7 @@
 """Chooses what of a long document goes into a prompt: its beginning, the parts nearest to the question, and its end."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -36,12 +36,14 @@ class Similar(Protocol):
 class SimilarToQuestion:
     """Similarity by the embedding deployment, for all documents of one answer. Implements Similar.
 
-    They share one deadline, and none asks again after one has failed. What the calls cost is added to `usages`.
+    They share one deadline, and none asks again after one has failed. What the calls cost is added to `usages`;
+    `may_spend`, which is asked before the first one, says whether the person is within their limits.
     """
 
     model: Model
     question: str
     usages: list[Usage]
+    may_spend: Callable[[], Awaitable[bool]]
     _until: float | None = field(default=None, init=False)
     _failed: bool = field(default=False, init=False)
 
@@ -49,6 +51,9 @@ class SimilarToQuestion:
         if self._failed or not self.question.strip():
             return None
         try:
+            if self._until is None and not await self.may_spend():
+                self._failed = True
+                return None
             self._until = self._until or deadline()
             return await similarities(self.question, texts, self._embed, self._until)
         except (Unavailable, NotAllowed, *NOT_EMBEDDED) as error:

@@ -23,7 +23,7 @@ from bot.generation.completion import stopped
 from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.storage.conversations.turns import pack_image, pack_prompts
 from bot.storage.queue.inbox import Claim, CommitRequest
-from bot.storage.usage.charges import charge
+from bot.storage.usage.charges import Charge, charge
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +92,16 @@ def commit_request(builder: TurnBuilder, turn: Turn, place: int | None) -> Commi
         place=place,
         sent=pack_prompts(builder.sent) if builder.sent else b"",
         pictures={ref: pack_image(image) for ref, image in builder.pictures.items()},
-        charge=charge(turn, builder.event) if builder.reserved else None,
+        charge=_charge(builder, turn),
     )
+
+
+def _charge(builder: TurnBuilder, turn: Turn) -> Charge | None:
+    """What an answer cost: of one that was refused before the model was asked, its searches, and no request."""
+    if not (builder.reserved or builder.searches):
+        return None
+    cost = charge(turn, builder.event)
+    return cost if builder.reserved else replace(cost, turns=0)
 
 
 def rate(turns: Sequence[Turn], rated: FeedbackGiven) -> CommitRequest:

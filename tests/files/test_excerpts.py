@@ -13,7 +13,7 @@ from bot.files import attachments, excerpts
 from bot.files.excerpts import SimilarToQuestion, excerpt
 from bot.llm import similarity
 from bot.llm.protocol import RequestRejected
-from tests.support.acts import received
+from tests.support.acts import ADA, received
 from tests.support.fake_adapter import ScriptedModel, words
 from tests.support.harness import Harness
 from tests.support.patience import PATIENCE_S
@@ -45,6 +45,10 @@ class TopicModel(ScriptedModel):
 @pytest.fixture(autouse=True)
 def no_vectors() -> None:
     similarity.forget()
+
+
+async def within_limits() -> bool:
+    return True
 
 
 def long_text(characters: int = 1_100_000) -> str:
@@ -144,7 +148,7 @@ async def test_parts_cover_a_text_without_gaps() -> None:
 
 async def test_nothing_is_embedded_without_a_question() -> None:
     usages: list[Usage] = []
-    assert await SimilarToQuestion(TopicModel(), " ", usages)(["a"]) is None
+    assert await SimilarToQuestion(TopicModel(), " ", usages, within_limits)(["a"]) is None
     assert usages == []
 
 
@@ -168,10 +172,37 @@ async def test_embeddings_that_fail_are_tried_once(
 async def test_all_files_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer waits ten seconds for embeddings, not for each of its files."""
     model = TopicModel()
-    similar = SimilarToQuestion(model, "How is the vault opened?", [])
+    similar = SimilarToQuestion(model, "How is the vault opened?", [], within_limits)
     monkeypatch.setattr(similarity, "LIMIT_S", 0.5)
     assert await similar(["a", "vault"]) == [0.0, 1.0]
     monkeypatch.setattr(similarity, "LIMIT_S", 2 * PATIENCE_S)
     model.hangs = True
     async with asyncio.timeout(PATIENCE_S):
         assert await similar(["b"]) is None
+
+
+async def test_over_the_limit_nothing_is_embedded(harness: Harness) -> None:
+    """Whoever had used up a limit could still use up the embeddings that everybody shares."""
+    model = harness.model = TopicModel()
+    harness.context_tokens = 100_000
+    harness.ledger = harness.limited("person: 1 request/minute")
+    await harness.answer(received("hi", event="e0"))
+    *_, refused = await harness.answer(with_file(harness, long_text(), "How is the vault opened?"))
+    assert (refused.outcome, refused.reason) == ("refused", "RateLimited")
+    assert model.calls == 0
+
+
+async def test_embeddings_of_a_refused_question_are_charged(harness: Harness) -> None:
+    """The answer did not fit into the budget, so it was refused, and its embeddings were free, again and again."""
+    model = harness.model = TopicModel()
+    harness.context_tokens = 100_000
+    harness.ledger = harness.limited("person: 3 tokens/day")
+    asked = with_file(harness, long_text(), "How is the vault opened?")
+    (turn,) = await harness.answer(asked)
+    assert (turn.outcome, turn.reason) == ("refused", "BudgetSpent")
+    today, _ = await harness.ledger.today_and_month(ADA)
+    assert (today.tokens, today.turns) == (len(model.embedded), 0)
+    assert len(model.embedded) >= 3, "the limit is used up now"
+    model.embedded.clear()
+    await harness.answer(replace(asked, id="e2"))
+    assert model.embedded == []
