@@ -225,9 +225,26 @@ def _asker(inputs: PromptInputs, received: MessageReceived) -> tuple[Message, ..
 
 
 def _past(inputs: PromptInputs, turn: Turn) -> Turn:
-    """A turn for the history: with its sender and time, and without the bytes of its images."""
+    """A turn for the history: with its sender and time, and without the bytes of its images.
+
+    What people wrote is cleaned as questions are: requests for images, for example, are stored as they were written. It
+    changes nothing of a question, so that the history stays as it was sent.
+    """
     asker = _asker(inputs, turn.received) if turn.messages else ()
-    return msgspec.structs.replace(turn, messages=(*asker, *map(_slim, called(turn.messages))))
+    messages = map(_slim, called(turn.messages))
+    if inputs.tells_senders:
+        messages = map(_own, messages)
+    return msgspec.structs.replace(turn, messages=(*asker, *messages))
+
+
+def _own(message: Message) -> Message:
+    """A message of a person, in which nothing looks as if somebody else had sent what follows."""
+    if message.role != "user":
+        return message
+    parts = tuple(
+        Text(text=own_words(part.text)) if isinstance(part, Text) else part for part in message.parts
+    )
+    return msgspec.structs.replace(message, parts=parts)
 
 
 def _question(
@@ -245,8 +262,9 @@ def _question(
         quoted(quotes, inputs.received.user.zone, repeated=repeated),
         unread_parts(inputs.unread),
     ]
-    asked = own_words(_asked(inputs)) if inputs.tells_senders else _asked(inputs)
-    words = " ".join(asked[:_REPEATED_CHARACTERS].split())
+    own = own_words if inputs.tells_senders else str
+    asked = own(_asked(inputs))
+    words = own(" ".join(asked[:_REPEATED_CHARACTERS].split()))
     first = last = ""
     if words and sum(map(len, data)) > _LONG_CHARACTERS:
         first = f"(The question, which follows in full after the data: {words})"

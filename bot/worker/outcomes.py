@@ -18,7 +18,7 @@ from bot.domain.events import (
 from bot.domain.prompts import say
 from bot.domain.turns import Outcome, Rating, Reply, Turn, Undelivered
 from bot.domain.words import in_every_language, marked, tr
-from bot.files.fenced_data import quoted
+from bot.files.fenced_data import harmless, quoted
 from bot.generation.completion import stopped
 from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.storage.conversations.turns import pack_image, pack_prompts
@@ -131,7 +131,7 @@ def restored(turns: Sequence[Turn], received: MessageReceived) -> MessageReceive
 
 def superseded(received: MessageReceived) -> Turn:
     """A question without an answer of its own. It stays in the history, for the answer to the next one."""
-    names = ", ".join(attachment.name for attachment in received.attachments)
+    names = ", ".join(" ".join(harmless(attachment.name).split()) for attachment in received.attachments)
     pieces = (
         quoted(received.quotes),
         received.text.strip(),
