@@ -144,7 +144,12 @@ class Engine:
             ref=partial(image_generation.ref_of, received.id, kind="in"),
             text_bytes=3 * self._token_budget(builder, template).context_tokens // 2,
             earlier=earlier,
-            similar=SimilarToQuestion(self.model_info.model, question, builder.searches),
+            similar=SimilarToQuestion(
+                self.model_info.model,
+                question,
+                builder.searches,
+                partial(self._reservations.may_spend, received),
+            ),
         ) as found:
             builder.notes += found.notes
             builder.missing += found.unread

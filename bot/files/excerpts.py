@@ -1,16 +1,16 @@
 """Chooses what of a long document goes into a prompt: its beginning, the parts nearest to the question, and its end."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from bot.domain.errors import NotAllowed, Unavailable
 from bot.domain.turns import Usage
 from bot.domain.words import marked
-from bot.llm.protocol import Model
-from bot.llm.similarity import similarities
+from bot.llm.protocol import NOT_EMBEDDED, Model
+from bot.llm.similarity import deadline, similarities
 
 log = logging.getLogger(__name__)
 
@@ -32,20 +32,32 @@ class Similar(Protocol):
     async def __call__(self, texts: Sequence[str], /) -> Sequence[float] | None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SimilarToQuestion:
-    """Similarity by the embedding deployment; what its calls cost is added to `usages`. Implements Similar."""
+    """Similarity by the embedding deployment, for all documents of one answer. Implements Similar.
+
+    They share one deadline, and none asks again after one has failed. What the calls cost is added to `usages`;
+    `may_spend`, which is asked before the first one, says whether the person is within their limits.
+    """
 
     model: Model
     question: str
     usages: list[Usage]
+    may_spend: Callable[[], Awaitable[bool]]
+    _until: float | None = field(default=None, init=False)
+    _failed: bool = field(default=False, init=False)
 
     async def __call__(self, texts: Sequence[str], /) -> Sequence[float] | None:
-        if not self.question.strip():
+        if self._failed or not self.question.strip():
             return None
         try:
-            return await similarities(self.question, texts, self._embed)
-        except (Unavailable, NotAllowed) as error:
+            if self._until is None and not await self.may_spend():
+                self._failed = True
+                return None
+            self._until = self._until or deadline()
+            return await similarities(self.question, texts, self._embed, self._until)
+        except (Unavailable, NotAllowed, *NOT_EMBEDDED) as error:
+            self._failed = True
             log.info("Parts of a document are chosen without embeddings: %s", error)
             return None
 

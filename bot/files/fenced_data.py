@@ -23,19 +23,24 @@ _BRACKETS = (
 """What looks like "<": full-width, small and angle brackets, and letters and signs of that shape."""
 _ESCAPED = r"&(?:lt|\#0*60|\#x0*3c);?|\\u003c|\\x3c|%3c"
 """And the spellings of "<" in HTML, JSON and links."""
+_BRACKET = rf"(?:[{_BRACKETS}]|{_ESCAPED})"
 
 
 def _fence(names: Sequence[str]) -> re.Pattern[str]:
-    """The beginning of anything that a model could take for one of these tags, in any spelling.
+    """Brackets, and the signs and spaces after them; the group `named` matches if one of these tags follows.
 
-    Other signs and spaces may stand before the name, and spaces, dashes and invisible characters in it.
+    Its name may be in any spelling, with spaces, dashes and invisible characters in it.
     """
     within = rf"[\s\-_.{_INVISIBLE}]*"
     spelt = "|".join(within.join(name) + (r"(?![a-z])" if name == SENT else "") for name in names)
-    return re.compile(rf"(?:[{_BRACKETS}]|{_ESCAPED})(?=(?:[^\w{_BRACKETS}&%]|_)*(?:{spelt}))", re.IGNORECASE)
+    run = rf"{_BRACKET}(?:{_BRACKET}|[^\w&%]|_)*+"  # taken whole, so that each character is looked at once
+    return re.compile(rf"{run}(?P<named>(?={spelt}))?", re.IGNORECASE)
 
 
-_ANY_FENCE, _SENT_FENCE = _fence(_FENCES), _fence((SENT,))
+_ANY_FENCE, _SENT_FENCE, _SAID_FENCE = _fence(_FENCES), _fence((SENT,)), _fence(("said", "summary"))
+_ANY_BRACKET = re.compile(_BRACKET, re.IGNORECASE)
+_FIRST_SIGN = re.compile(rf"[{_BRACKETS}&%\\]")
+"""Every bracket, and every spelling of one, begins with one of these; most texts have none."""
 _LOOKALIKES: dict[str, str] = {
     pair[0]: pair[1]
     for pair in (
@@ -137,6 +142,20 @@ def is_sent_tag(text: str) -> bool:
     return text.startswith(f"<{SENT} ") and text.endswith("/>")
 
 
+def said(text: str, by: str = "") -> str:
+    """A message in a transcript of a conversation, by a person or the assistant.
+
+    What the message quotes keeps its own fences; nothing in it can end it, or begin one of somebody else.
+    """
+    who = f'by="{attribute(person_name(by))}"' if by else 'role="assistant"'
+    return f"<said {who}>\n{_without(_SAID_FENCE, text)}\n</said>"
+
+
+def summary_so_far(text: str) -> str:
+    """The summary before a transcript."""
+    return f"<summary>\n{_without(_SAID_FENCE, text)}\n</summary>"
+
+
 def harmless(text: str) -> str:
     """A text in which nothing looks like the beginning or end of a fence."""
     return _without(_ANY_FENCE, text)
@@ -148,13 +167,20 @@ def own_words(text: str) -> str:
 
 
 def _without(fence: re.Pattern[str], text: str) -> str:
-    """A text with another bracket in place of those that begin a fence."""
+    """A text with another bracket in place of all that stand before the name of a fence.
+
+    Doing it again changes nothing: a message stays the same in every later prompt.
+    """
+    if not _FIRST_SIGN.search(text):
+        return text
     seen = text if text.isascii() else text.translate(_skeleton)
     pieces: list[str] = []
     end = 0
     for found in fence.finditer(seen):
-        pieces += text[end : found.start()], "‹"
-        end = found.end()
+        if found["named"] is not None:
+            for bracket in _ANY_BRACKET.finditer(seen, *found.span()):
+                pieces += text[end : bracket.start()], "‹"
+                end = bracket.end()
     return "".join((*pieces, text[end:])) if end else text
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from bot.domain.events import MessageReceived
 from bot.domain.prompts import Prompt
 from bot.generation.model_info import ModelInfo
 from bot.generation.turn_builder import TurnBuilder
+from bot.storage.usage.charges import channel_of
 from bot.storage.usage.quota import Estimate, QuotaLedger, estimate
 
 
@@ -27,6 +29,11 @@ class Reservations:
     async def spend(self, builder: TurnBuilder, usd: float) -> None:
         """Reserve the price of a tool call, in US dollars."""
         await self._reserve(builder, [Estimate(usd=usd)], more=True)
+
+    async def may_spend(self, received: MessageReceived) -> bool:
+        """Whether no limit of the sender, the channel or the tenant is used up; nothing is reserved."""
+        found = await self._ledger.limit_status(received.user, channel_of(received))
+        return all(status.left for status in found)
 
     async def _reserve(self, builder: TurnBuilder, estimates: Sequence[Estimate], *, more: bool) -> None:
         notice = await self._ledger.reserve(builder.received, builder.event, estimates, more=more)

@@ -3,7 +3,15 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
-from bot.domain.errors import BotError, ConfigError, ModelUnavailable, NotAllowed, Refused
+from bot.domain.errors import (
+    BotError,
+    ConfigError,
+    ContentFiltered,
+    ModelUnavailable,
+    NotAllowed,
+    Refused,
+    TooLong,
+)
 from bot.domain.prompts import Image, Prompt
 from bot.domain.turns import Delta, Usage
 from bot.domain.words import Value, marked
@@ -85,6 +93,10 @@ class ImageNotDownloaded(Refused):
             )
         )
         self.usage = usage
+
+
+NOT_EMBEDDED = (ConfigError, TooLong, ContentFiltered)
+"""What `embed` raises beside Unavailable and NotAllowed: an answer does without vectors then, too."""
 
 
 class Model(Protocol):

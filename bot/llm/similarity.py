@@ -23,13 +23,20 @@ _vectors: OrderedDict[bytes, "array[float]"] = OrderedDict()
 """An LRU cache of vectors by the SHA-256 of their text. A process uses one embedding model."""
 
 
-async def similarities(question: str, texts: Sequence[str], embed: Embed) -> list[float]:
+def deadline() -> float:
+    """When similarities that are asked for now must be there, in the time of the event loop."""
+    return asyncio.get_running_loop().time() + LIMIT_S
+
+
+async def similarities(
+    question: str, texts: Sequence[str], embed: Embed, until: float | None = None
+) -> list[float]:
     """The cosine similarity of each text to the question.
 
-    Raises what `embed` raises, and ModelUnavailable after LIMIT_S.
+    Raises what `embed` raises, and ModelUnavailable after LIMIT_S, or at the deadline `until`.
     """
     try:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout_at(deadline() if until is None else until):
             (vector,) = await embed([question[:MOST_CHARACTERS]])
             vectors = await _embedded([text[:MOST_CHARACTERS] for text in texts], len(vector), embed)
     except TimeoutError:

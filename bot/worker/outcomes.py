@@ -18,12 +18,12 @@ from bot.domain.events import (
 from bot.domain.prompts import say
 from bot.domain.turns import Outcome, Rating, Reply, Turn, Undelivered
 from bot.domain.words import in_every_language, marked, tr
-from bot.files.fenced_data import quoted
+from bot.files.fenced_data import harmless, quoted
 from bot.generation.completion import stopped
 from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.storage.conversations.turns import pack_image, pack_prompts
 from bot.storage.queue.inbox import Claim, CommitRequest
-from bot.storage.usage.charges import charge
+from bot.storage.usage.charges import Charge, charge
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +94,16 @@ def commit_request(builder: TurnBuilder, turn: Turn, place: int | None) -> Commi
         place=place,
         sent=pack_prompts(builder.sent) if builder.sent else b"",
         pictures={ref: pack_image(image) for ref, image in builder.pictures.items()},
-        charge=charge(turn, builder.event) if builder.reserved else None,
+        charge=_charge(builder, turn),
     )
+
+
+def _charge(builder: TurnBuilder, turn: Turn) -> Charge | None:
+    """What an answer cost: of one that was refused before the model was asked, its searches, and no request."""
+    if not (builder.reserved or builder.searches):
+        return None
+    cost = charge(turn, builder.event)
+    return cost if builder.reserved else replace(cost, turns=0)
 
 
 def rate(turns: Sequence[Turn], rated: FeedbackGiven) -> CommitRequest:
@@ -125,7 +133,7 @@ def restored(turns: Sequence[Turn], received: MessageReceived) -> MessageReceive
 
 def superseded(received: MessageReceived) -> Turn:
     """A question without an answer of its own. It stays in the history, for the answer to the next one."""
-    names = ", ".join(attachment.name for attachment in received.attachments)
+    names = ", ".join(" ".join(harmless(attachment.name).split()) for attachment in received.attachments)
     pieces = (
         quoted(received.quotes),
         received.text.strip(),

@@ -1,19 +1,22 @@
 """Field fault 109: what of a long document reaches the model, and what it is told of the rest."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
 
-from bot.domain.errors import ModelUnavailable, NotAllowed
+from bot.domain.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
 from bot.domain.events import Attachment, MessageReceived
 from bot.domain.turns import Usage
 from bot.files import attachments, excerpts
 from bot.files.excerpts import SimilarToQuestion, excerpt
 from bot.llm import similarity
-from tests.support.acts import received
+from bot.llm.protocol import RequestRejected
+from tests.support.acts import ADA, received
 from tests.support.fake_adapter import ScriptedModel, words
 from tests.support.harness import Harness
+from tests.support.patience import PATIENCE_S
 
 FACT = "The vault opens with the code 7319. "
 
@@ -25,8 +28,13 @@ class TopicModel(ScriptedModel):
         super().__init__(lambda prompt: words("Read."))
         self.error = error
         self.embedded: list[str] = []
+        self.calls = 0
+        self.hangs = False
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
+        self.calls += 1
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
         self.embedded += texts
@@ -37,6 +45,10 @@ class TopicModel(ScriptedModel):
 @pytest.fixture(autouse=True)
 def no_vectors() -> None:
     similarity.forget()
+
+
+async def within_limits() -> bool:
+    return True
 
 
 def long_text(characters: int = 1_100_000) -> str:
@@ -72,8 +84,19 @@ async def test_a_long_document_arrives_where_it_matters(harness: Harness) -> Non
     assert "were read: the beginning, the parts nearest" in harness.adapter.texts[-1]
 
 
-@pytest.mark.parametrize("error", [NotAllowed("Semantic search isn't set up."), ModelUnavailable("away")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotAllowed("Semantic search isn't set up."),
+        ModelUnavailable("away"),
+        ConfigError("The key is wrong."),
+        RequestRejected("no such parameter"),
+        TooLong("That is too long."),
+        ContentFiltered("A page of it was filtered."),
+    ],
+)
 async def test_without_embeddings_both_ends_arrive(harness: Harness, error: Exception) -> None:
+    """A wrong key of the embedding deployment left every question with a long file without an answer."""
     harness.model = TopicModel(error)
     harness.context_tokens = 100_000
     await harness.answer(with_file(harness, long_text(), "How is the vault opened?"))
@@ -125,5 +148,61 @@ async def test_parts_cover_a_text_without_gaps() -> None:
 
 async def test_nothing_is_embedded_without_a_question() -> None:
     usages: list[Usage] = []
-    assert await SimilarToQuestion(TopicModel(), " ", usages)(["a"]) is None
+    assert await SimilarToQuestion(TopicModel(), " ", usages, within_limits)(["a"]) is None
     assert usages == []
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_embeddings_that_fail_are_tried_once(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    """Each of several long files waited ten seconds for embeddings that no longer came."""
+    monkeypatch.setattr(similarity, "LIMIT_S", 0.2)
+    model = harness.model = TopicModel(ModelUnavailable("away"))
+    model.hangs = hangs
+    harness.context_tokens = 100_000
+    asked = with_file(harness, long_text(), "How is the vault opened?")
+    files = tuple(replace(asked.attachments[0], name=f"{number}.txt") for number in range(3))
+    (turn,) = await harness.answer(replace(asked, attachments=files))
+    assert turn.outcome == "answered"
+    assert model.prompts[0].messages[-1].text.count("It begins here.") == 2
+    assert model.calls == 1
+
+
+async def test_all_files_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer waits ten seconds for embeddings, not for each of its files."""
+    model = TopicModel()
+    similar = SimilarToQuestion(model, "How is the vault opened?", [], within_limits)
+    monkeypatch.setattr(similarity, "LIMIT_S", 0.5)
+    assert await similar(["a", "vault"]) == [0.0, 1.0]
+    monkeypatch.setattr(similarity, "LIMIT_S", 2 * PATIENCE_S)
+    model.hangs = True
+    async with asyncio.timeout(PATIENCE_S):
+        assert await similar(["b"]) is None
+
+
+async def test_over_the_limit_nothing_is_embedded(harness: Harness) -> None:
+    """Whoever had used up a limit could still use up the embeddings that everybody shares."""
+    model = harness.model = TopicModel()
+    harness.context_tokens = 100_000
+    harness.ledger = harness.limited("person: 1 request/minute")
+    await harness.answer(received("hi", event="e0"))
+    *_, refused = await harness.answer(with_file(harness, long_text(), "How is the vault opened?"))
+    assert (refused.outcome, refused.reason) == ("refused", "RateLimited")
+    assert model.calls == 0
+
+
+async def test_embeddings_of_a_refused_question_are_charged(harness: Harness) -> None:
+    """The answer did not fit into the budget, so it was refused, and its embeddings were free, again and again."""
+    model = harness.model = TopicModel()
+    harness.context_tokens = 100_000
+    harness.ledger = harness.limited("person: 3 tokens/day")
+    asked = with_file(harness, long_text(), "How is the vault opened?")
+    (turn,) = await harness.answer(asked)
+    assert (turn.outcome, turn.reason) == ("refused", "BudgetSpent")
+    today, _ = await harness.ledger.today_and_month(ADA)
+    assert (today.tokens, today.turns) == (len(model.embedded), 0)
+    assert len(model.embedded) >= 3, "the limit is used up now"
+    model.embedded.clear()
+    await harness.answer(replace(asked, id="e2"))
+    assert model.embedded == []

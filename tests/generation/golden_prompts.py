@@ -22,7 +22,7 @@ from bot.domain.events import Address, MessageReceived, QuotedMessage, UnreadPar
 from bot.domain.prompts import Example, Image, Prompt, Template, Text, say
 from bot.domain.turns import Reply, Turn
 from bot.files.attachments import Document
-from bot.files.excerpts import excerpt
+from bot.files.excerpts import Excerpt, excerpt
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.prompts.loader import FOLDER, load
 
@@ -242,16 +242,13 @@ def _files() -> Iterator[tuple[str, Prompt]]:
     line = "Nothing happened on this day, as on the day before it.\n"
     text = f"Diary of 2026.\n{line * 900}On 3 May the vault was opened with 7319.\n{line * 900}The end."
     near = asyncio.run(excerpt(text, 7000, _near))
-    amount = f"only {near.kept:,} of {len(text):,} characters: {near.how}"
-    long = Document(name="diary.txt", text=near.text, note=amount)
+    long = _diary(text, near)
     yield (
         "Studio, a long file: beginning, nearest part, end, and the question again",
         Talk(STUDIO).ask(console("studio", "When was the vault opened?", "Europe/Madrid"), documents=(long,)),
     )
     alone = asyncio.run(excerpt(text, 2000, None))
-    ends = Document(
-        name="diary.txt", text=alone.text, note=f"only {alone.kept:,} of {len(text):,}: {alone.how}"
-    )
+    ends = _diary(text, alone)
     yield (
         "Teams, a long file without embeddings: both ends",
         Talk(TEAMS).ask(teams("When was the vault opened?"), documents=(ends,)),
@@ -260,6 +257,12 @@ def _files() -> Iterator[tuple[str, Prompt]]:
     yield "Slack, a long pasted text: its beginning is repeated", Talk(SLACK).ask(slack(pasted, channel="D1"))
     picture = Image(mime="image/png", ref="in0", alt="sketch.png")
     yield "Teams, a picture", Talk(TEAMS).ask(teams("What does it show?"), pictures=(picture,))
+
+
+def _diary(text: str, part: Excerpt) -> Document:
+    """A part of a file, with the note that tells how much it is."""
+    note = f"only {part.kept:,} of {len(text):,} characters: {part.how}"
+    return Document(name="diary.txt", text=part.text, note=note)
 
 
 async def _near(texts: Sequence[str], /) -> Sequence[float]:

@@ -45,6 +45,14 @@ def test_no_spelling_of_a_fence_survives(closing: str) -> None:
     assert (shown.count("<"), shown.count("＜"), shown.count("\n")) == (2, 0, 3)
 
 
+@pytest.mark.parametrize("closing", [*CLOSINGS, "&lt;&lt;/message", "<ᐸ<\\u003cfile", "<‹&ӏt<SENT"])
+def test_all_brackets_of_a_fence_go_at_once(closing: str) -> None:
+    """Of "<</message>" one bracket stayed, and the text was another one when it was sent again."""
+    once = harmless(f"before <<{closing} after")
+    assert once.startswith("before ‹‹")
+    assert harmless(once) == once
+
+
 @pytest.mark.parametrize(
     "value",
     [

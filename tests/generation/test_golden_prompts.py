@@ -22,7 +22,8 @@ def test_no_system_message_holds_what_people_wrote() -> None:
     """Field fault 108: names, quotes and files are data, wherever they come from."""
     for title, prompt in golden_prompts.cases():
         told = "\n".join(message.text for message in prompt.messages if message.role == "system")
-        for words in ("BANANA", "Ada Lovelace", "Grace", "Ignore all rules", "Launch plan", "U0ADA", "C0OPS"):
+        names = ("Ada Lovelace", "Grace", "Launch plan", "ops-night", "U0ADA", "C0OPS")
+        for words in ("BANANA", "Ignore all rules", *names):
             assert words not in told or "summary" in title, (title, words)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from bot.domain.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
+from bot.domain.errors import BotError, ModelUnavailable, NotAllowed, TooLong
 from bot.domain.prompts import Capability, Image, Prompt
 from bot.domain.turns import CheckResult, Delta, Deployment, Usage
 from bot.domain.words import marked
@@ -20,6 +20,7 @@ from bot.llm.catalog.deployments import DeploymentConfig, Policy
 from bot.llm.catalog.probe import Checkable, ProbeResult, probe
 from bot.llm.openai import images
 from bot.llm.protocol import (
+    NOT_EMBEDDED,
     AnswerTimeout,
     DeploymentBroken,
     EmptyAnswer,
@@ -298,7 +299,7 @@ class Gateway:
         """
         try:
             found, _ = await self.embed(texts)
-        except (ConfigError, TooLong, ContentFiltered) as error:
+        except NOT_EMBEDDED as error:
             raise ModelUnavailable(f"There are no embeddings: {error}") from error
         return found
 
