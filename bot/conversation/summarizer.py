@@ -10,7 +10,7 @@ from bot.domain.events import MessageReceived
 from bot.domain.local_time import local
 from bot.domain.prompts import Message, Parameters, Prompt, say
 from bot.domain.turns import Turn, Usage
-from bot.files.fenced_data import said, summary_so_far
+from bot.files.fenced_data import transcript_message, transcript_summary
 from bot.files.frames import cut
 from bot.generation import context_window
 from bot.generation.model_info import ModelInfo
@@ -148,7 +148,9 @@ def _transcript(turns: Sequence[Turn], since: str, summary: Summary | None) -> s
     end = ids.index(since) if since in ids else len(ids)
     begin = ids.index(summary.since) if summary is not None and summary.since in ids[:end] else 0
     lines = (
-        [f"Summary of the messages before:\n{summary_so_far(summary.text)}"] if summary is not None else []
+        [f"Summary of the messages before:\n{transcript_summary(summary.text)}"]
+        if summary is not None
+        else []
     )
     texts: list[str] = []
     day = ""
@@ -174,4 +176,4 @@ def _line(message: Message, turn: Turn) -> str:
         half = _LINE_CHARACTERS // 2
         text = f"{text[:half]}\n[… {left:,} characters left out here …]\n{text[-half:]}"
     user = turn.received.user
-    return said(text, user.name or user.id if message.role == "user" else "")
+    return transcript_message(text, user.name or user.id if message.role == "user" else "")

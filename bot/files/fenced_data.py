@@ -37,7 +37,7 @@ def _fence(names: Sequence[str]) -> re.Pattern[str]:
     return re.compile(rf"{run}(?P<named>(?={spelt}))?", re.IGNORECASE)
 
 
-_ANY_FENCE, _SENT_FENCE, _SAID_FENCE = _fence(_FENCES), _fence((SENT,)), _fence(("said", "summary"))
+_ANY_FENCE, _SENT_FENCE, _TRANSCRIPT_FENCE = _fence(_FENCES), _fence((SENT,)), _fence(("said", "summary"))
 _ANY_BRACKET = re.compile(_BRACKET, re.IGNORECASE)
 _FIRST_SIGN = re.compile(rf"[{_BRACKETS}&%\\]")
 """Every bracket, and every spelling of one, begins with one of these; most texts have none."""
@@ -142,18 +142,18 @@ def is_sent_tag(text: str) -> bool:
     return text.startswith(f"<{SENT} ") and text.endswith("/>")
 
 
-def said(text: str, by: str = "") -> str:
+def transcript_message(text: str, by: str = "") -> str:
     """A message in a transcript of a conversation, by a person or the assistant.
 
     What the message quotes keeps its own fences; nothing in it can end it, or begin one of somebody else.
     """
     who = f'by="{attribute(person_name(by))}"' if by else 'role="assistant"'
-    return f"<said {who}>\n{_without(_SAID_FENCE, text)}\n</said>"
+    return f"<said {who}>\n{_without(_TRANSCRIPT_FENCE, text)}\n</said>"
 
 
-def summary_so_far(text: str) -> str:
-    """The summary before a transcript."""
-    return f"<summary>\n{_without(_SAID_FENCE, text)}\n</summary>"
+def transcript_summary(text: str) -> str:
+    """The summary of what was before a transcript."""
+    return f"<summary>\n{_without(_TRANSCRIPT_FENCE, text)}\n</summary>"
 
 
 def harmless(text: str) -> str:
