@@ -100,6 +100,7 @@ export function saving(playground) {
 
   $("open-saved").addEventListener("click", async () => {
     field.value = current;
+    list.replaceChildren(); // what was listed before goes when the new list comes, and with it a name that is being typed
     dialog.showModal();
     await attempt(refresh);
     field.focus();

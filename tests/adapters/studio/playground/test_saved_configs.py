@@ -1,10 +1,11 @@
 """Set-ups that are saved on the server: by name, for everybody, behind a link."""
 
+import asyncio
 import re
 
 import pytest
 from aiohttp import ClientSession
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.adapters.studio.browser.test_accessibility import faults
 from tests.adapters.studio.conftest import Complaints, Whole
@@ -13,6 +14,34 @@ from tests.adapters.studio.playground.test_playground import open_playground
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 PATH = "/studio/playground/saved"
+
+
+async def test_a_stale_list_takes_no_clicks(page: Page, whole: Whole) -> None:
+    """A new name that was begun in the old list was lost when the new one came."""
+    await open_playground(page, whole)
+    await page.get_by_role("button", name="Saved", exact=True).click()
+    await page.get_by_label("Save current configurations as").fill("Pirates")
+    await page.keyboard.press("Enter")
+    sheet = page.locator("#saved")
+    await page.get_by_role("button", name="Saved", exact=True).click()
+    await expect(sheet.locator("li")).to_have_count(1)
+    await page.keyboard.press("Escape")
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await go.wait()
+        await route.continue_()
+
+    await page.route(f"**{PATH}", hold)
+    await page.get_by_role("button", name="Saved", exact=True).click()
+    await asked.wait()
+    await expect(sheet.locator("li")).to_have_count(0)
+    go.set()
+    await expect(sheet.locator("li")).to_have_count(1)
+    await sheet.get_by_role("button", name="Delete “Pirates”").click()
+    await sheet.get_by_role("button", name="Delete for everyone").click()
+    await expect(sheet.get_by_text("Nothing saved yet")).to_be_visible()
 
 
 async def test_a_configuration_is_saved_opened_renamed_and_deleted(page: Page, whole: Whole) -> None:
