@@ -57,13 +57,13 @@ _CALL = (
 )
 """Words behind a name without a comma that speak to that person, in the languages of the messages to people."""
 _NO_NAME = re.compile(
-    r"somebody|unknown|author|so|an|will|may|and|or|no|yes|ok|now|well|also|but|hi|ja|nein|und|oder|aber|oui|non|et|ou"
-    r"|mais|si|sí|y|o|pero"
+    r"somebody|unknown|author|so|and|or|no|yes|ok|now|well|also|but|hi|ja|nein|und|oder|aber|oui|non|et|ou|mais|si|sí|y|o"
+    r"|pero"
 )
-"""Words that begin sentences more often than they call the person whose name has them."""
+"""Words that begin sentences with a comma more often than they call the person whose name has them."""
 _BEFORE_THINGS = re.compile(
-    r"a|an|the|in|into|to|as|at|by|for|from|of|on|with|about|only|just|im|ins|auf|zu|zum|zur|als|am|von|vom|mit|für|der"
-    r"|die|das|den|dem|eine?n?|le|la|les|une?|en|aux?|du|del?|des|à|pour|avec|el|los|las|una|al|por|para|con|como",
+    r"a|an|the|in|into|as|only|just|it|im|ins|auf|als|der|die|das|den|dem|eine?n?|le|la|les|une?|en|comme|el|los|las|una"
+    r"|como",
     re.I,
 )
 """What stands before a thing or a language, not before the name of somebody who is called: “now in German”."""

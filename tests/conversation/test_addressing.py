@@ -126,6 +126,13 @@ def test_words_that_people_have_as_names(text: str) -> None:
     assert outcome(says(text), *others, turn()).reason != "names-others"
 
 
+@pytest.mark.parametrize("text", ["Will, can you look?", "An, please do", "that's for Will", "over to May"])
+def test_names_that_are_words_are_called(text: str) -> None:
+    """Such a word with a comma, or behind “for” and “to”, is a person."""
+    others = [turn(who=name) for name in ("Will Hunt", "An Nguyen", "May Li")]
+    assert outcome(says(text), *others, turn()).reason == "names-others"
+
+
 def test_many_empty_lines_cost_nothing() -> None:
     """An answer of 40,000 empty lines is looked at from its end."""
     notes = "\n\n_A note._" * 3

@@ -88,7 +88,7 @@ KINDS = (
     Kind("turns", "list", "turns, newest last", "retention"),
     Kind("owner", "string", "the user whose conversation it is", "retention + 24 h"),
     Kind("others", "string", "marks that others speak since the bot was last mentioned", "retention"),
-    Kind("unanswered", "zset", "the newest messages that were not answered, with the reason", "24 h"),
+    Kind("not-answered", "zset", "the newest messages that were not answered, with the reason", "24 h"),
     Kind("summary", "string", "a summary of truncated history", "retention"),
     Kind("sent", "string", "the prompts of a turn, compressed", "retention"),
     Kind("picture", "string", "an image of a turn", "retention"),
@@ -211,7 +211,7 @@ def waiting(shard: int) -> str:
 
 def unanswered(shard: int) -> str:
     """The records of messages that were not answered."""
-    return f"{shard_prefix(shard)}unanswered"
+    return f"{shard_prefix(shard)}not-answered"
 
 
 def dead_letters(shard: int) -> str:
