@@ -42,6 +42,18 @@ def resume(server: Server) -> None:
     os.kill(server.pid, signal.SIGCONT)
 
 
+@contextmanager
+def paused(*processes: Server) -> Generator[None]:
+    """Let them go on at the end of the block, also if it fails: a paused process can't be ended."""
+    for process in processes:
+        pause(process)
+    try:
+        yield
+    finally:
+        for process in processes:
+            resume(process)
+
+
 # ------------------------------------------------------------------ sentinels
 
 

@@ -23,6 +23,7 @@ from redis.exceptions import (
 from bot.domain.errors import StateUnavailable
 from bot.domain.turns import CheckResult
 from bot.storage.redis import tasks, urls
+from bot.storage.redis.sentinels import Sentinels
 
 Key: TypeAlias = str | bytes
 Argument: TypeAlias = str | bytes | int | float
@@ -116,7 +117,11 @@ class Redis:
             url, connections=1024, timeout_s=BLOCK_S + timeout_s, connect_timeout_s=timeout_s
         )
 
+        self._sentinels = _sentinels_of(self._client)
+
     async def close(self) -> None:
+        if self._sentinels is not None:
+            await self._sentinels.close()
         await urls.close(self._client)
         await urls.close(self._waiting)
 
@@ -136,9 +141,7 @@ class Redis:
         if isinstance(self._client, RedisCluster):
             result, confirmed = await self._on_node(self._client, command[3], command, wait)
         else:
-            pipe = self._client.pipeline(transaction=False)
-            pipe.execute_command(*command).execute_command(*wait)
-            result, confirmed = await pipe.execute(raise_on_error=False)
+            result, confirmed = await self._on_master(command, wait)
         for answer in (result, confirmed):
             if isinstance(answer, Exception):
                 raise answer
@@ -147,6 +150,21 @@ class Redis:
             words = f"confirmed by {confirmed} of {self.replicas} replicas (PARLEY_REDIS_REPLICAS)"
             raise StateUnavailable(f"Redis does not keep writes safely: {words}")
         return result
+
+    async def _on_master(self, *commands: Sequence[Argument]) -> list[Any]:
+        """The results, or errors, of commands in one round trip, if the server was still the master afterwards."""
+        pipe = self._client.pipeline(transaction=False)
+        connection = pipe.connection = await self._client.connection_pool.get_connection()
+        for command in commands:
+            pipe.execute_command(*command)
+        results = cast(list[Any], await pipe.execute(raise_on_error=False))
+        if self._sentinels is not None:
+            try:
+                await self._sentinels.confirm((connection.host, connection.port))
+            except StateUnavailable:
+                await self._find_master()
+                raise
+        return results
 
     async def _on_node(
         self, cluster: RedisCluster, key: Argument, *commands: Sequence[Argument]
@@ -332,6 +350,12 @@ class Redis:
             with suppress(ResponseError):  # managed services refuse it
                 sync = await self._client.execute_command("CONFIG GET", "appendfsync", **where)
         return servers_info | {"appendfsync": sync.get("appendfsync", "")}
+
+
+def _sentinels_of(client: Any) -> Sentinels | None:
+    """The sentinels of a client's master, if it has any."""
+    pool: Any = getattr(client, "connection_pool", None)
+    return Sentinels(pool.sentinel_manager, pool.service_name) if hasattr(pool, "sentinel_manager") else None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

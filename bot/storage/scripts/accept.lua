@@ -15,6 +15,7 @@ if ARGV[11] ~= '' then
   redis.call('SET', KEYS[6], owner, 'EX', ARGV[12])
 end
 if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('EXPIRE', KEYS[1], ARGV[5]) -- a write, so that replicas confirm a duplicate, too
   return 'duplicate'
 end
 local waiting = redis.call('LLEN', KEYS[2])

@@ -10,8 +10,11 @@
 -- erased turn is not stored again. Nothing of a withdrawn event is stored.
 -- Returns 0 if the lease belongs to another worker, 2 if this commit was made before, else 1.
 local lease = redis.call('HMGET', KEYS[1], 'token', 'committed', 'withdrawn')
-if lease[1] ~= ARGV[1] then
-  return lease[2] == ARGV[1] and 2 or 0
+if lease[2] == ARGV[1] then
+  redis.call('HSET', KEYS[1], 'committed', ARGV[1]) -- a write, so that replicas confirm a repeated commit, too
+  return 2
+elseif lease[1] ~= ARGV[1] then
+  return 0
 end
 local turn, place, retention, kept = ARGV[5], ARGV[6], ARGV[8], not lease[3]
 local function is_at(raw)

@@ -9,10 +9,10 @@ local lease = redis.call('HMGET', KEYS[1], 'token', 'generated', 'withdrawn')
 if lease[1] ~= ARGV[1] then
   return 0
 end
+redis.call('HSET', KEYS[1], 'generated', ARGV[1]) -- also if it is repeated: replicas confirm only writes
 if lease[2] == ARGV[1] then
   return 1 -- the response to the first call was lost
 end
-redis.call('HSET', KEYS[1], 'generated', ARGV[1])
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[3], ARGV[9], ARGV[10])
   redis.call('EXPIRE', KEYS[3], ARGV[11])

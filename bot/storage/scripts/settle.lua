@@ -9,6 +9,7 @@ for i = 1, #flat, 2 do
   held[flat[i]] = flat[i + 1]
 end
 if held.done then
+  redis.call('EXPIRE', KEYS[1], ARGV[5]) -- a write, so that replicas confirm that it was settled
   return 0
 end
 local bill = ARGV[3] ~= '' and cjson.decode(ARGV[3]) or nil

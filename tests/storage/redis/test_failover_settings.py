@@ -11,7 +11,7 @@ from bot.domain.errors import StateUnavailable
 from bot.storage.queue.inbox import Inbox
 from bot.storage.redis import client, keys
 from bot.storage.redis.client import Redis, mapped
-from tests.failover.systems import pause, resume
+from tests.failover.systems import paused
 from tests.support import servers
 from tests.support.acts import received
 from tests.support.patience import PATIENCE_S
@@ -57,10 +57,12 @@ async def test_what_no_replica_has_is_not_acknowledged(pair: tuple[Server, Serve
     master, replica = pair
     async with connected(master, replicas=1) as redis:
         await stored(redis, "a")
-        pause(replica)
-        with pytest.raises(StateUnavailable, match="confirmed by 0 of 1 replicas"):
-            await inbox_of(redis).accept(received(event="b"))
-        resume(replica)
+        with paused(replica):
+            with pytest.raises(StateUnavailable, match="confirmed by 0 of 1 replicas"):
+                await inbox_of(redis).accept(received(event="b"))
+            async with connected(master, replicas=1) as other:  # a duplicate, on a connection without writes
+                with pytest.raises(StateUnavailable, match="confirmed by 0 of 1 replicas"):
+                    await inbox_of(other).accept(received(event="b"))
         servers.until(lambda: master.ask("WAIT", 1, 100) == 1, "the replica")
         assert await inbox_of(redis).accept(received(event="b")) == "duplicate", "it is there only once"
 
@@ -116,7 +118,5 @@ async def test_a_silent_subscription_ends(tmp_path: Path, monkeypatch: pytest.Mo
             following = asyncio.ensure_future(anext(stream))
             await asyncio.sleep(1)  # several pings are answered meanwhile
             assert not following.done()
-            pause(server)
-            with pytest.raises(StateUnavailable, match="does not answer a subscription"):
+            with paused(server), pytest.raises(StateUnavailable, match="does not answer a subscription"):
                 await following
-            resume(server)
