@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.calls import unattributed
 from bot.files.process_pool import ProcessPool
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
@@ -14,6 +15,12 @@ from tests.support.patience import PATIENCE_S
 
 PERMANENT = {kind.name for kind in keys.KINDS if kind.permanent}
 DECLARED = {kind.name for kind in keys.KINDS}
+
+
+@pytest.fixture(autouse=True)
+def no_calls_of_earlier_tests() -> None:
+    """What the models of other tests were asked is not booked in this one."""
+    unattributed.take()
 
 
 @pytest.fixture(scope="session")

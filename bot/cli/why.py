@@ -105,7 +105,7 @@ def _answer(turn: "Turn") -> Sequence[str]:
     lines = [f"{how} ({at}, {why}): {explained(why)}" if why else f"{how} ({at}): no reason was recorded."]
     if turn.outcome != "answered":
         lines.append(f"  Reason: {turn.reason or 'none recorded'}. The person was told: {turn.reply.text}")
-    by = ", ".join(dict.fromkeys(usage.deployment for usage in turn.usage))
+    by = ", ".join(turn.answered_by)
     facts = (f"template {turn.template}" if turn.template else "", f"deployment {by}" if by else "")
     private = "visible only to the asker" if turn.reply.private else ""
     return [*lines, *(f"  {fact}" for fact in (", ".join(filter(None, (*facts, private))),) if fact)]

@@ -1,10 +1,11 @@
 """The context of one answer: how it is shown and stopped, and where files and thread come from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bot.conversation.linked_messages import ReadLinked, no_links
 from bot.conversation.thread_context import Context, nothing_before
+from bot.domain.calls import CallLog
 from bot.domain.prompts import Image
 from bot.files.attachments import Fetch
 from bot.generation.completion import Show
@@ -20,6 +21,7 @@ class AnswerContext:
     `on_partial_image` shows partial images, if the platform can. `given` are images of the message that need no
     download. `erasures` is that of the claim. `addressing` is why the message is answered; `private`: only the asker
     may see the answer. `surface` says for the model where the answer is shown.
+    `calls` notes the provider calls.
     """
 
     show: Show
@@ -33,6 +35,7 @@ class AnswerContext:
     addressing: str = ""
     private: bool = False
     surface: str = ""
+    calls: CallLog = field(default_factory=CallLog)
 
     def of(self, builder: TurnBuilder) -> "AnswerContext":
         """The context of one turn: it notes what is shown, and shows nothing more once the reply is private."""

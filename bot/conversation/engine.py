@@ -17,6 +17,7 @@ from bot.conversation.linked_messages import with_links
 from bot.conversation.summarizer import Summarizer
 from bot.conversation.thread_context import earlier_files, with_thread
 from bot.domain import telemetry
+from bot.domain.calls import collected
 from bot.domain.errors import ContentFiltered, NotAllowed, Refused, TooLong
 from bot.domain.events import Attachment, MessageReceived, UnreadPart, User, now
 from bot.domain.hints import with_mention
@@ -96,20 +97,21 @@ class Engine:
         The text of a Refused becomes the answer. Raises Unavailable (retry later) and ConfigError.
         """
         builder = TurnBuilder(received, now(), event=event or received.id, allowance=self.tools.allowance())
-        builder.surface = context.surface
+        builder.surface, builder.calls = context.surface, context.calls
         context = context.of(builder)
         seen, builder.kept_template = context_window.remembered(turns), router.kept_in(turns)
         builder.before, builder.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
+        command = self.command(received)
         try:
-            command = self.command(received)
-            if command is None:
-                await self._answer(builder, turns, context)
-            else:
-                await self._run(*command, builder, turns, context)
+            with collected(builder.calls):
+                if command is None:
+                    await self._answer(builder, turns, context)
+                else:
+                    await self._run(*command, builder, turns, context)
         except Refused as refusal:
             builder.filter |= refusal.notes if isinstance(refusal, ContentFiltered) else {}
             text = with_mention(str(refusal), received) if "`" in str(refusal) else str(refusal)
-            reply = Reply(text=text, private=self.command(received) is not None)
+            reply = Reply(text=text, private=command is not None)
             builder.end(reply, "refused", reason=type(refusal).__name__)
         builder.addressed(context.addressing, private=context.private)
         return builder
@@ -147,7 +149,6 @@ class Engine:
             similar=SimilarToQuestion(
                 self.model_info.model,
                 question,
-                builder.searches,
                 partial(self._reservations.may_spend, received),
             ),
         ) as found:

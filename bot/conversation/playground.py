@@ -1,5 +1,6 @@
 """The playground: tries templates before they are published, with the same engine."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
@@ -8,7 +9,8 @@ from msgspec.structs import replace
 
 from bot.conversation.answer_context import AnswerContext
 from bot.conversation.engine import Engine
-from bot.domain.errors import NotAllowed, TemplateError
+from bot.domain.calls import CallLog
+from bot.domain.errors import NotAllowed, StateUnavailable, TemplateError
 from bot.domain.events import Address, Attachment, MessageReceived, User, now
 from bot.domain.prompts import Example, Image, Prompt, Template
 from bot.domain.turns import Deployment, Turn, past_turn
@@ -21,7 +23,9 @@ from bot.llm.protocol import OnPartialImage
 from bot.prompts import example_images
 from bot.prompts.body import BUILT_IN, PLACEHOLDER
 from bot.prompts.library import PromptLibrary
-from bot.storage.usage.charges import Charges
+from bot.storage.usage.charges import Charges, charge_of
+
+log = logging.getLogger(__name__)
 
 PERSON = User(id="playground", tenant="studio", name="Playground")
 """The user to whom anonymous use is charged; the usual limits apply."""
@@ -110,17 +114,30 @@ class Playground:
         """
         received = _received(question, user)
         given = () if picture is None else (await self._checked(picture, received.user),)
+        calls = CallLog("playground")
         context = AnswerContext(
-            show=show, fetch=_fetch, stop=Stop(), on_partial_image=on_partial_image, given=given
+            show=show, fetch=_fetch, stop=Stop(), on_partial_image=on_partial_image, given=given, calls=calls
         )
-        builder = await self._engine_for(template).answer(received, _turns(past, received), context)
+        try:
+            builder = await self._engine_for(template).answer(received, _turns(past, received), context)
+        except BaseException:
+            await self._book(received, template, calls, turns=0)
+            raise
         turn = builder.done()
-        if turn.usage:
-            await self.charges.book(turn)
+        await self._book(received, template, calls, turns=int(builder.reserved))
         images = tuple(
             replace(image, data=_bytes(builder.pictures, image.ref)) for image in turn.reply.images
         )
         return replace(turn, reply=replace(turn.reply, images=images)), tuple(builder.sent)
+
+    async def _book(
+        self, received: MessageReceived, template: Template, calls: CallLog, *, turns: int
+    ) -> None:
+        """Count what a try cost, and release what it had reserved. Failures are logged: the try has ended."""
+        try:
+            await self.charges.book(charge_of(received, received.id, template.name, calls, turns=turns))
+        except StateUnavailable as error:
+            log.warning("What a try in the playground cost is booked later: %s", error)
 
     async def _checked(self, picture: Image, user: User) -> Image:
         """The image and its mask in a format and size that models accept. Raises NotAllowed."""

@@ -5,18 +5,19 @@ import logging
 from collections.abc import Sequence
 from itertools import accumulate
 
+from bot.domain.calls import CallLog, collected
 from bot.domain.errors import BotError
 from bot.domain.events import MessageReceived
 from bot.domain.local_time import local
 from bot.domain.prompts import Message, Parameters, Prompt, say
-from bot.domain.turns import Turn, Usage
+from bot.domain.turns import Turn
 from bot.files.fenced_data import transcript_message, transcript_summary
 from bot.files.frames import cut
 from bot.generation import context_window
 from bot.generation.model_info import ModelInfo
 from bot.storage.conversations.summaries import Summary, SummaryStore
 from bot.storage.usage.charges import charge_of
-from bot.storage.usage.quota import QuotaLedger, estimate
+from bot.storage.usage.quota import QuotaLedger
 
 log = logging.getLogger(__name__)
 
@@ -112,16 +113,15 @@ class Summarizer:
             log.warning("A conversation could not be summarized: %s", error)
 
     async def _ask(self, received: MessageReceived, prompt: Prompt) -> str:
-        event = f"{received.id}:summary"
-        reserved = estimate(prompt, self._model_info.estimate_usd(prompt))
-        await self._ledger.reserve(received, event, [reserved], more=True, told=False)
-        text, usage = "", list[Usage]()
-        try:
-            async for delta in self._model_info.model.chat(prompt):
-                text = delta.onto(text)
-                usage += [delta.usage] if delta.usage is not None else []
-        finally:
-            await self._ledger.charges.settle(charge_of(received, event, "summary", usage, turns=0))
+        event, text = f"{received.id}:summary", ""
+        with collected(CallLog("summary")) as log:
+            charge = charge_of(received, event, "summary", log, turns=0)
+            await self._ledger.reserve(charge, [self._model_info.estimate(prompt)], more=True, told=False)
+            try:
+                async for delta in self._model_info.model.chat(prompt):
+                    text = delta.onto(text)
+            finally:
+                await self._ledger.charges.settle(charge_of(received, event, "summary", log, turns=0))
         return cut(text.strip(), _KEPT_BYTES)
 
 

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 class BotError(Exception):
-    """The base of all errors of Parley."""
+    """The base of all errors of Parley.
+
+    `unprocessed`: a model's service refused a call, or was not reached, so that the call costs nothing.
+    """
+
+    unprocessed: bool = False
 
 
 class ConfigError(BotError):

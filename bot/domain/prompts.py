@@ -174,6 +174,11 @@ class Prompt(Frozen):
     ahead: str = ""
     vary: bool = False  # create a variation of the image in the last message, instead of editing it
 
+    @property
+    def edits(self) -> bool:
+        """Whether an image in the last message is to be edited."""
+        return not self.vary and any(isinstance(part, Image) for part in self.messages[-1].parts)
+
 
 _IMAGE_TYPES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),

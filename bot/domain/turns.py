@@ -49,10 +49,20 @@ class Deployment(Frozen):
     tokens_per_minute: int | None = None
 
 
-class Usage(Frozen):
-    """The usage of one call, as the deployment counted it; `usd` is `None` if a price is unknown.
+Purpose = Literal[
+    "answer", "image", "edit", "rewrite", "embedding", "summary", "evaluation", "playground", "probe", "tool"
+]
+"""What a provider call is made for. `tool` is a tool that costs money."""
 
-    `estimated` is true if the call ended before the deployment reported its usage.
+CallOutcome = Literal["completed", "empty", "failed", "interrupted"]
+"""How a call ended. `interrupted`: before it was complete, by us, by the connection, or with its process."""
+
+
+class Usage(Frozen):
+    """The usage of one provider call, as the deployment counted it; `usd` is `None` if a price is unknown.
+
+    `estimated` is true if the deployment did not report its usage. `at` is when the call began; empty in
+    records of earlier versions, as is `purpose`.
     """
 
     deployment: str
@@ -62,12 +72,19 @@ class Usage(Frozen):
     images: int = 0
     usd: float | None = None
     estimated: bool = False
+    purpose: Purpose | None = None
+    outcome: CallOutcome = "completed"
+    at: datetime | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether the call gave an answer, or a part of one."""
+        return self.outcome == "completed" and self.purpose not in ("embedding", "rewrite", "summary", "tool")
 
 
 class Delta(Frozen):
     """A fragment of an answer; the last one of a stream has `usage`.
 
-    `so_far` is the estimated usage until now, in case the call is cancelled here; the next `usage` includes it.
     `finish` is the finish reason: stop, length, content_filter, tool_calls. `filter` holds annotations of
     the content filter that aren't "safe": {"answer violence": "low"}, or "high, stopped".
     `dropped` counts tool calls beyond MAX_TOOL_CALLS. `retracts`: the text of all earlier deltas was not part of
@@ -78,7 +95,6 @@ class Delta(Frozen):
     call: ToolCall | None = None
     dropped: int = 0
     usage: Usage | None = None
-    so_far: Usage | None = None
     finish: str | None = None
     filter: dict[str, str] = {}
     retracts: bool = False
@@ -174,6 +190,11 @@ class Turn(Frozen):
     undelivered: Undelivered | None = None
     addressing: str = ""
     kept: str = ""
+
+    @property
+    def answered_by(self) -> tuple[str, ...]:
+        """The deployments that gave the answer, each once."""
+        return tuple(dict.fromkeys(one.deployment for one in self.usage if one.answers))
 
 
 def past_turn(received: MessageReceived, question: str, answer: str, id: str = "") -> Turn:

@@ -8,7 +8,7 @@ from operator import mul
 from typing import cast
 
 from bot.domain.prompts import Embed, Prompt, say
-from bot.domain.turns import Delta, Usage
+from bot.domain.turns import Delta
 from bot.evals.cases import Case, Checks
 from bot.llm.protocol import Model
 
@@ -59,20 +59,18 @@ async def check_similarity(answer: str, checks: Checks, embed: Embed) -> list[st
     ]
 
 
-async def check_rubric(case: Case, answer: str, model: Model) -> tuple[list[str], list[Usage]]:
-    """The rubrics that fail by the judge's verdict, and the judge's usage. Raises what the model raises."""
+async def check_rubric(case: Case, answer: str, model: Model) -> list[str]:
+    """The rubrics that fail by the judge's verdict. Raises what the model raises."""
     wrong: list[str] = []
-    spent: list[Usage] = []
     for rubric in case.checks.rubric:
-        response, usage = await ask(_grading_prompt(case, answer, rubric), model)
-        spent += usage
+        response = await ask(_grading_prompt(case, answer, rubric), model)
         verdict = _VERDICT.fullmatch(response)
         if verdict is None:
             reply = response.strip()[:120]
             wrong.append(f"could not be graded: {case.judge} replied {reply!r} instead of PASS or FAIL")
         elif verdict[1] == "FAIL":
             wrong.append(f"fails {rubric!r}: {verdict[2].strip() or 'no reason given'}")
-    return wrong, spent
+    return wrong
 
 
 def _grading_prompt(case: Case, answer: str, rubric: str) -> Prompt:
@@ -90,17 +88,13 @@ def _harmless(text: str) -> str:
     return re.sub(r"<(/?(?:question|answer|demanded)\b)", r"‹\1", text)
 
 
-async def ask(prompt: Prompt, model: Model) -> tuple[str, list[Usage]]:
-    """The answer, cut at MOST_CHARACTERS, and its usage. Raises what the model raises."""
-    text, usage = "", list[Usage]()
-    unreported = Usage(deployment=prompt.deployment or "unknown", estimated=True)
+async def ask(prompt: Prompt, model: Model) -> str:
+    """The answer, cut at MOST_CHARACTERS. Raises what the model raises."""
+    text = ""
     # Close the connection at once when we stop early, not when the generator is collected.
     async with aclosing(cast("AsyncGenerator[Delta]", model.chat(prompt))) as deltas:
         async for delta in deltas:
             text = delta.onto(text)
-            unreported = delta.so_far or unreported
-            usage += [delta.usage] if delta.usage is not None else []
             if len(text) > MOST_CHARACTERS:
-                usage.append(unreported)
                 break
-    return text[:MOST_CHARACTERS].strip(), usage
+    return text[:MOST_CHARACTERS].strip()

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from bot.domain.calls import CallLog, collected
 from bot.domain.errors import BotError, ConfigError, Refused, TemplateError
 from bot.domain.events import Address, MessageReceived, User, now
 from bot.domain.prompts import Embed, Prompt, Template
-from bot.domain.turns import Deployment, Usage, past_turn
+from bot.domain.turns import Deployment, past_turn
 from bot.evals import checks
 from bot.evals.cases import Case
 from bot.evals.results import Result
@@ -87,17 +88,16 @@ async def run(
 
 async def _result(job: EvalJob, context: EvalContext) -> Result:
     """The checked answer. An error counts as a failure and is not raised."""
-    began, cause = time.monotonic(), ""
-    answer, usage, judged = "", list[Usage](), list[Usage]()
-    seconds = 0.0
+    began, cause, answer, seconds = time.monotonic(), "", "", 0.0
+    answering, grading = CallLog("evaluation"), CallLog("evaluation")
     try:
-        prompt = await _prompt(job, context)
-        answer, usage = await checks.ask(prompt, context.model_info.model)
+        with collected(answering):
+            answer = await checks.ask(await _prompt(job, context), context.model_info.model)
         seconds = time.monotonic() - began
         failures = checks.check_text(answer, job.case.checks)
-        failures += await checks.check_similarity(answer, job.case.checks, context.embed)
-        wrong, judged = await checks.check_rubric(job.case, answer, context.model_info.model)
-        failures += wrong
+        with collected(grading):
+            failures += await checks.check_similarity(answer, job.case.checks, context.embed)
+            failures += await checks.check_rubric(job.case, answer, context.model_info.model)
     except (Refused, TemplateError) as error:
         failures = [str(error)]
     except BotError as error:
@@ -112,8 +112,8 @@ async def _result(job: EvalJob, context: EvalContext) -> Result:
         failures=tuple(failures),
         cause=cause,
         seconds=round(seconds or time.monotonic() - began, 3),
-        usage=tuple(usage),
-        judged=tuple(judged),
+        usage=answering.usage,
+        judged=grading.usage,
     )
 
 

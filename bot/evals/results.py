@@ -104,7 +104,7 @@ def _row(template: str, deployment: str, group: Sequence[Result]) -> SummaryRow:
     calls = [usage for result in group for usage in (*result.usage, *result.judged)]
     prices = [usage.usd for usage in calls]
     known = [price for price in prices if price is not None]
-    served = sorted({usage.deployment for result in group for usage in result.usage})
+    served = sorted({one.deployment for result in group for one in result.usage if one.answers})
     return SummaryRow(
         template=template,
         deployment=deployment or ", ".join(served) or "none",

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
+
+from bot.domain.calls import CallLog
 from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.events import Address, MessageReceived, User, now
-from bot.domain.turns import Reply, Turn
 from bot.evals import cases, evaluation, results
 from bot.evals.evaluation import EvalContext
 from bot.evals.results import Result, Run, RunComparison, RunStore, SummaryRow
-from bot.storage.usage.charges import Charges
+from bot.storage.usage.charges import Charge, Charges, charge_of
 
 PERSON = User(id="evaluation", tenant="studio", name="Evaluation")
 """The user to whom runs are charged."""
@@ -102,18 +104,10 @@ class EvalRunner:
         return jobs
 
 
-def _charge(result: Result) -> Turn:
-    """The usage of a result as a turn, which can be charged."""
-    id, at = f"studio:evaluation:{uuid4().hex}", now()
+def _charge(result: Result) -> Charge:
+    """The charge for a result."""
+    id = f"studio:evaluation:{uuid4().hex}"
     address = Address(conversation="studio:evaluation", event=id)
-    return Turn(
-        id=id,
-        received=MessageReceived(id=id, address=address, user=PERSON, at=at, text="", direct=True),
-        template=result.version,
-        messages=(),
-        reply=Reply(text=""),
-        outcome="answered",
-        began_at=at,
-        ended_at=at,
-        usage=(*result.usage, *result.judged),
-    )
+    received = MessageReceived(id=id, address=address, user=PERSON, at=now(), text="", direct=True)
+    charge = charge_of(received, id, result.version, CallLog())
+    return msgspec.structs.replace(charge, usage=(*result.usage, *result.judged))

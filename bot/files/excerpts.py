@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from bot.domain.errors import NotAllowed, Unavailable
-from bot.domain.turns import Usage
 from bot.domain.words import marked
 from bot.llm.protocol import NOT_EMBEDDED, Model
 from bot.llm.similarity import deadline, similarities
@@ -36,13 +35,12 @@ class Similar(Protocol):
 class SimilarToQuestion:
     """Similarity by the embedding deployment, for all documents of one answer. Implements Similar.
 
-    They share one deadline, and none asks again after one has failed. What the calls cost is added to `usages`;
-    `may_spend`, which is asked before the first one, says whether the person is within their limits.
+    They share one deadline, and none asks again after one has failed. `may_spend`, which is asked before the first
+    call, says whether the person is within their limits.
     """
 
     model: Model
     question: str
-    usages: list[Usage]
     may_spend: Callable[[], Awaitable[bool]]
     _until: float | None = field(default=None, init=False)
     _failed: bool = field(default=False, init=False)
@@ -62,8 +60,7 @@ class SimilarToQuestion:
             return None
 
     async def _embed(self, texts: Sequence[str], /) -> list[list[float]]:
-        vectors, usage = await self.model.embed(texts)
-        self.usages.append(usage)
+        vectors, _ = await self.model.embed(texts)
         return vectors
 
 

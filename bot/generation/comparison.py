@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import cast
 
 from msgspec.structs import replace
 
 from bot.domain.errors import BotError, ModelUnavailable, Refused
 from bot.domain.prompts import Message, Prompt, say
-from bot.domain.turns import Reply
+from bot.domain.turns import Delta, Reply
 from bot.domain.words import tr
-from bot.generation.completion import Show, counted, stopped, until_stopped
+from bot.generation.completion import Show, stopped, until_stopped
 from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.llm.protocol import Model
 
@@ -57,7 +58,7 @@ class Comparison:
     async def _one(self, prompt: Prompt) -> None:
         name = prompt.deployment or ""
         try:
-            answer = counted(self._model.chat(prompt), prompt, self._builder.usage)
+            answer = cast("AsyncGenerator[Delta]", self._model.chat(prompt))
             async with aclosing(answer) as deltas:
                 async for delta in deltas:
                     if delta.retracts:

@@ -14,7 +14,7 @@ from bot.domain.errors import ContentFiltered, ModelUnavailable, Refused
 from bot.domain.events import now
 from bot.domain.hints import in_channel
 from bot.domain.prompts import Message, Prompt, ToolCall, say
-from bot.domain.turns import MAX_TOOL_CALLS, Delta, Outcome, Reply, Usage
+from bot.domain.turns import MAX_TOOL_CALLS, Delta, Outcome, Reply
 from bot.domain.words import marked, tr
 from bot.generation import context_window
 from bot.generation.reservations import Reservations
@@ -62,25 +62,6 @@ async def until_stopped(work: Awaitable[tuple[Message, ...]], stop: Stop) -> tup
 def stopped(stop: Stop) -> str:
     """The note under a stopped answer."""
     return tr(_SUPERSEDED.get(stop.why, STOPPED))
-
-
-async def counted(deltas: AsyncIterator[Delta], prompt: Prompt, usage: list[Usage]) -> AsyncGenerator[Delta]:
-    """Pass the deltas on and append the usage of the call; estimated if the stream is closed early."""
-    # Until the first delta, deployment and price are unknown.
-    unreported: Usage | None = Usage(
-        deployment=prompt.deployment or "unknown", input_tokens=prompt.input_tokens, estimated=True
-    )
-    try:
-        async with aclosing(cast("AsyncGenerator[Delta]", deltas)):
-            async for delta in deltas:
-                unreported = delta.so_far or unreported
-                if delta.usage is not None:
-                    usage.append(delta.usage)
-                    unreported = None
-                yield delta
-    except (GeneratorExit, asyncio.CancelledError):
-        usage += [unreported] if unreported is not None else []
-        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +149,7 @@ class Chat:
         calls: list[ToolCall] = []
         dropped, before = 0, builder.text
         # Close the connection at once when we stop early, not when the generator is collected.
-        async with aclosing(counted(deltas, builder.sent[-1], builder.usage)) as stream:
+        async with aclosing(cast("AsyncGenerator[Delta]", deltas)) as stream:
             async for delta in stream:
                 if delta.retracts:
                     builder.text = before

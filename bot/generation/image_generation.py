@@ -14,7 +14,7 @@ from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
 from bot.domain.hints import with_mention
 from bot.domain.prompts import Image, Message, Prompt, Template
-from bot.domain.turns import Reply, Turn, Usage
+from bot.domain.turns import Reply, Turn
 from bot.domain.words import Notice, marked, notice, tr
 from bot.generation import context_window, image_options
 from bot.generation.completion import Show, stopped, until_stopped
@@ -22,7 +22,7 @@ from bot.generation.image_options import ImageRequest
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.generation.prompt_sources import PromptSources
 from bot.generation.turn_builder import Stop, TurnBuilder
-from bot.llm.protocol import ImageInterrupted, ImageNotDownloaded, Model, OnPartialImage
+from bot.llm.protocol import ImageInterrupted, Model, OnPartialImage
 from bot.storage.conversations.turns import refs
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ async def draw(
     if done is None:
         builder.end(Reply(text=stopped(image_progress.stop)))
         return
-    called = image_options.as_call(words, prompt.parameters, images, changed=_edits(prompt))
+    called = image_options.as_call(words, prompt.parameters, images, changed=prompt.edits)
     messages = (builder.kept(request), *called)
     head = tr("Another one: {words}", words=words) if prompt.vary else words
     text = "\n\n".join(part for part in (head, builder.ending()) if part)
@@ -110,17 +110,10 @@ async def drawn(
     words = prompt.messages[-1].text.strip()
     ticking = asyncio.create_task(_tick(builder, original_request or words, image_progress.show))
     try:
-        made, usage = await model.draw(prompt, image_progress.on_partial_image)
-    except (ImageInterrupted, ImageNotDownloaded) as error:
-        builder.usage += _spent(error, prompt)
-        raise
-    except asyncio.CancelledError:
-        builder.usage.append(_unknown(prompt))
-        raise
+        made, _ = await model.draw(prompt, image_progress.on_partial_image)
     finally:
         ticking.cancel()
         await asyncio.gather(ticking, return_exceptions=True)
-    builder.usage.append(usage)
     # What an edit changed is its description: with the original's before it, it would grow with every edit.
     images = tuple(
         replace(image, ref=ref_of(builder.received.id, number), alt=image.alt or words)
@@ -129,23 +122,6 @@ async def drawn(
     builder.drawn += images
     builder.pictures.update({image.ref: image for image in images})
     return images
-
-
-def _spent(error: ImageInterrupted | ImageNotDownloaded, prompt: Prompt) -> tuple[Usage, ...]:
-    if isinstance(error, ImageNotDownloaded):
-        return (error.usage,)
-    return error.spent or (_unknown(prompt),)
-
-
-def _unknown(prompt: Prompt) -> Usage:
-    """The usage of an interrupted call: deployment and price are not known."""
-    deployment = prompt.deployment or "unknown"
-    return Usage(deployment=deployment, input_tokens=prompt.input_tokens, estimated=True)
-
-
-def _edits(prompt: Prompt) -> bool:
-    """Whether the prompt edits an image that it holds."""
-    return not prompt.vary and any(isinstance(part, Image) for part in prompt.messages[-1].parts)
 
 
 async def _tick(builder: TurnBuilder, words: str, show: Show) -> None:

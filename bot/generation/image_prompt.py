@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import cast
 
 from msgspec.structs import replace
 
+from bot.domain.calls import serving
 from bot.domain.errors import BotError, ModelUnavailable
 from bot.domain.prompts import Image, Parameters, Prompt, Template, Text
+from bot.domain.turns import Delta
 from bot.files.frames import cut
 from bot.generation import context_window
-from bot.generation.completion import counted
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.generation.turn_builder import TurnBuilder
 from bot.llm.protocol import Model
@@ -59,20 +62,13 @@ def request(template: Template, builder: TurnBuilder, drawn: Prompt, budget: Tok
 async def rewritten(model: Model, builder: TurnBuilder, asked: Prompt, drawn: Prompt) -> Prompt:
     """The image prompt with the rewritten request, or unchanged if rewriting failed.
 
-    The rewriting prompt and its usage are added to the turn either way.
+    The rewriting prompt is added to the turn either way.
     """
     builder.sent.append(asked)
-    text = ""
     try:
-        async with asyncio.timeout(_WITHIN_S):
-            async with aclosing(counted(model.chat(asked), asked, builder.usage)) as deltas:
-                async for delta in deltas:
-                    text = delta.onto(text)
-                    builder.filter |= delta.filter
-                    if delta.finish in ("content_filter", "length"):
-                        raise ModelUnavailable(f"The rewrite ended early: {delta.finish}")
-                    if len(text) > _MOST_CHARACTERS:
-                        break
+        with serving("rewrite"):
+            async with asyncio.timeout(_WITHIN_S):
+                text = await _text(model, builder, asked)
     except (BotError, TimeoutError) as error:
         log.warning("An image request could not be rewritten and is used as it is: %r", error)
         return drawn
@@ -82,3 +78,17 @@ async def rewritten(model: Model, builder: TurnBuilder, asked: Prompt, drawn: Pr
     request = replace(drawn.messages[-1], parts=(Text(text=words),))
     messages = (*drawn.messages[:-1], request)
     return replace(drawn, messages=messages, input_tokens=sum(map(context_window.count_tokens, messages)))
+
+
+async def _text(model: Model, builder: TurnBuilder, asked: Prompt) -> str:
+    """The answer to a prompt, up to a little more than _MOST_CHARACTERS. Raises errors of the model."""
+    text = ""
+    async with aclosing(cast("AsyncGenerator[Delta]", model.chat(asked))) as deltas:
+        async for delta in deltas:
+            text = delta.onto(text)
+            builder.filter |= delta.filter
+            if delta.finish in ("content_filter", "length"):
+                raise ModelUnavailable(f"The rewrite ended early: {delta.finish}")
+            if len(text) > _MOST_CHARACTERS:
+                break
+    return text

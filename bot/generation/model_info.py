@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from bot.domain.limits import Limits
 from bot.domain.prompts import Prompt, Template
-from bot.domain.turns import Deployment, Turn
+from bot.domain.turns import Deployment, Purpose, Turn, Usage
 from bot.generation.prompt_builder import TokenBudget
 from bot.llm.catalog.catalog import families
 from bot.llm.openai import images
 from bot.llm.protocol import Model
 from bot.llm.routing.router import Gateway
-from bot.storage.usage.quota import OUTPUT_TOKENS
+from bot.storage.usage.quota import OUTPUT_TOKENS, Estimate, estimate
 
 _ANSWER_TOKENS = 4000
 _REASONED_TOKENS = 16_000
@@ -82,6 +82,18 @@ class ModelInfo:
         """Whether all deployments that may answer have vision, as all known families do."""
         available = self._gateway.deployments("chat", template.deployment)
         return bool(available) and all(each.family not in ("unknown-chat", "demo") for each in available)
+
+    def estimate(self, prompt: Prompt) -> Estimate:
+        """About the most that a prompt can use."""
+        return estimate(prompt, self.estimate_usd(prompt), self.image_tokens(prompt))
+
+    def expected(self, prompt: Prompt) -> Usage:
+        """What a call with a prompt uses if it is interrupted half-way."""
+        return self._gateway.expected(prompt)
+
+    def purpose(self, prompt: Prompt) -> Purpose:
+        """What a call with a prompt is made for, if nothing else is stated."""
+        return "answer" if prompt.capability == "chat" else "edit" if prompt.edits else "image"
 
     def image_tokens(self, prompt: Prompt) -> int:
         """About the most tokens that the images of a prompt can cost; 0 if they are priced per image."""

@@ -6,6 +6,11 @@ from bot.domain import formats
 from bot.domain.prompts import Image, Message, Part, Prompt, Text, ToolCall, ToolResult
 from bot.domain.turns import Turn, Usage
 
+_PURPOSES = {
+    "embedding": "Compared with the question by",
+    "rewrite": "Image prompt written by",
+    "tool": "Paid:",
+}
 _LONGEST = 3000
 """Characters shown of one message, because this is read in a chat."""
 
@@ -62,11 +67,13 @@ def _usage(usage: Usage) -> str:
     sent, received = formats.number(usage.input_tokens), formats.number(usage.output_tokens)
     tokens = f"{sent} input tokens{cached}, {received} output tokens"
     name, counts = f"`{usage.deployment}`", f"{tokens}{images}, {price}"
-    if usage.estimated and usage.images:
-        return f"Answered by {name}: about {counts} (estimated: includes an interrupted attempt)"
+    if usage.outcome == "failed" and not usage.estimated:
+        return f"Also called: {name}: failed, not charged"
     if usage.estimated:
-        return f"Also called: {name}: about {counts} (estimated: interrupted)"
-    return f"Answered by {name}: {counts}"
+        return f"Also called: {name}: about {counts} (estimated: {usage.outcome})"
+    if usage.outcome == "empty":
+        return f"Also called: {name}: {counts} (without an answer)"
+    return f"{_PURPOSES.get(usage.purpose or '', 'Answered by')} {name}: {counts}"
 
 
 def _message(message: Message) -> list[str]:

@@ -87,7 +87,7 @@ class ToolCalls:
         except (RateLimited, BudgetSpent) as refusal:
             self._builder.allowance.refuse(refusal)
             raise
-        self._builder.usage.append(Usage(deployment=f"tool {tool.name}", usd=tool.usd))
+        self._builder.calls.paid(Usage(deployment=f"tool {tool.name}", usd=tool.usd))
 
 
 def _valid(calls: Sequence[ToolCall]) -> list[ToolCall]:

@@ -6,10 +6,11 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from bot.domain.calls import CallLog
 from bot.domain.errors import Refused
 from bot.domain.events import MessageReceived, UnreadPart, now
 from bot.domain.prompts import Image, Message, Part, Prompt
-from bot.domain.turns import Outcome, Reply, Turn, Usage
+from bot.domain.turns import Outcome, Reply, Turn
 from bot.domain.words import marked, tr
 
 
@@ -96,7 +97,7 @@ class TurnBuilder:
     and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`). `missing` is what could not be
     read for this answer, beside the `unread` parts of the message. `kept_template` is `kept` of the turn, `prompt`
     that of the reply. `shown`: a part of the answer may be visible. `surface` says where the answer is shown.
-    `searches` are calls that chose what the prompt contains: they are charged, and no part of the answer.
+    `calls` are the provider calls of this attempt, by default none.
     """
 
     received: MessageReceived
@@ -107,7 +108,6 @@ class TurnBuilder:
     text: str = ""
     finish: str | None = None
     template: str = ""
-    usage: list[Usage] = field(default_factory=list[Usage])
     sent: list[Prompt] = field(default_factory=list[Prompt])
     pictures: dict[str, Image] = field(default_factory=dict[str, Image])
     drawn: list[Image] = field(default_factory=list[Image])
@@ -123,7 +123,7 @@ class TurnBuilder:
     prompt: str = ""
     shown: bool = False
     surface: str = ""
-    searches: list[Usage] = field(default_factory=list[Usage])
+    calls: CallLog = field(default_factory=CallLog)
     turn: Turn | None = None
 
     def end(
@@ -145,7 +145,7 @@ class TurnBuilder:
             outcome=outcome,
             began_at=self.began_at,
             ended_at=now(),
-            usage=(*self.usage, *self.searches),
+            usage=self.calls.usage,
             input_tokens=self.sent[0].input_tokens if self.sent else 0,
             left_out=self.sent[0].left_out if self.sent else (),
             reason=reason,

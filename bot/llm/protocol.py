@@ -71,12 +71,7 @@ class EmptyAnswer(Refused):
 
 
 class ImageInterrupted(ModelUnavailable):
-    """An image stream broke off. It is retried once, then reported to the person.
-
-    `spent` is the estimated usage of each attempt.
-    """
-
-    spent: tuple[Usage, ...] = ()
+    """An image stream broke off. It is retried once, then reported to the person."""
 
 
 class ImageNotDownloaded(Refused):
@@ -106,10 +101,7 @@ class Model(Protocol):
     """
 
     def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
-        """Stream an answer; the last delta has the usage.
-
-        Earlier deltas have estimates for calls that were cancelled or broke off.
-        """
+        """Stream an answer; the last delta has the usage."""
         ...
 
     async def draw(

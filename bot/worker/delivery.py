@@ -64,7 +64,7 @@ class Delivery:
             turn = outcomes.retried(turn, claim.turns[place])
         request = outcomes.commit_request(builder, outcomes.pending(turn, job.post, claim), place)
         storing: asyncio.Future[None] | None = None
-        if builder.keep and (builder.sent or builder.usage or builder.searches):
+        if builder.keep and (builder.sent or builder.calls):
             storing = asyncio.ensure_future(job.store_reply(request))
         try:
             post = await self._show(job, asyncio.shield(opened), turn.reply)

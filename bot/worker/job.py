@@ -10,6 +10,7 @@ from msgspec import structs
 
 from bot.domain import telemetry
 from bot.domain.adapter import Adapter, Lease
+from bot.domain.calls import CallLog
 from bot.domain.errors import LeaseLost, PlatformUnavailable, StateUnavailable
 from bot.domain.events import Address, MessageEdited, MessageReceived, MessageWithdrawn, PostedMessage
 from bot.domain.turns import Reply
@@ -35,7 +36,8 @@ class Job:
 
     `post` is None until the platform shows one. `ended` is true after the commit, which also ends the lease.
     `reply` is the finished reply that is stored, and not delivered yet. `private`: only the asker may see it;
-    `addressing` is why the message is answered.
+    `addressing` is why the message is answered. `calls` are the provider calls of this attempt; `unbooked` is the
+    question for which they are made, until they are stored with its reply.
     The methods raise LeaseLost and StateUnavailable, except `release`.
     """
 
@@ -55,6 +57,8 @@ class Job:
         self.alone = False
         self.private, self.addressing = False, ""
         self.reply: CommitRequest | None = None
+        self.calls = CallLog()
+        self.unbooked: MessageReceived | None = None
         self._recorded = claim.begun
         self._forgiven = False
         self.apply_stop(claim.stop)
@@ -104,7 +108,7 @@ class Job:
     async def store_reply(self, request: CommitRequest) -> None:
         """Store a finished reply before it is delivered."""
         await self.retry_while_leased(lambda: self._inbox.store_reply(self.claim, request))
-        self.reply = replace(request, stored=True)
+        self.reply, self.unbooked = replace(request, stored=True), None
 
     async def record_alone(self, alone: bool) -> None:
         """Record whether this is the only job of the process."""
@@ -142,7 +146,7 @@ class Job:
 
     async def commit(self, commit_request: CommitRequest) -> None:
         await self.retry_while_leased(lambda: self._inbox.commit(self.claim, commit_request))
-        self.ended = True
+        self.ended, self.unbooked = True, None
         self.lease.keep()
 
     async def show_result(

@@ -23,7 +23,7 @@ from bot.generation.completion import stopped
 from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.storage.conversations.turns import pack_image, pack_prompts
 from bot.storage.queue.inbox import Claim, CommitRequest
-from bot.storage.usage.charges import Charge, charge
+from bot.storage.usage.charges import Charge, charge_of
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +99,11 @@ def commit_request(builder: TurnBuilder, turn: Turn, place: int | None) -> Commi
 
 
 def _charge(builder: TurnBuilder, turn: Turn) -> Charge | None:
-    """What an answer cost: of one that was refused before the model was asked, its searches, and no request."""
-    if not (builder.reserved or builder.searches):
+    """What an answer cost: of one that was refused before the model was asked, its calls, and no request."""
+    if not (builder.reserved or builder.calls):
         return None
-    cost = charge(turn, builder.event)
-    return cost if builder.reserved else replace(cost, turns=0)
+    turns = int(builder.reserved and (bool(builder.calls) or turn.outcome == "answered"))
+    return charge_of(turn.received, builder.event or turn.id, turn.template, builder.calls, turns=turns)
 
 
 def rate(turns: Sequence[Turn], rated: FeedbackGiven) -> CommitRequest:

@@ -49,7 +49,7 @@ from bot.domain.turns import Turn
 from bot.domain.words import tr, write_for
 from bot.storage.live.live_view import LiveView, RunningAnswer
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
-from bot.storage.usage.charges import Charges
+from bot.storage.usage.charges import Charges, charge_of
 from bot.worker import outcomes
 from bot.worker.delivery import Delivery
 from bot.worker.job import Job, best_effort
@@ -200,8 +200,16 @@ class Worker:
         finally:
             telemetry.RUNNING.dec()
             self.suspects.finished(job)
+            await self._book_attempt(job)
             if self._jobs.get(claim.conversation) is job:
                 del self._jobs[claim.conversation]
+
+    async def _book_attempt(self, job: Job) -> None:
+        """Count the calls of an attempt that stored no reply."""
+        if job.unbooked is not None and job.calls and job.claim.event is not None:
+            charge = charge_of(job.unbooked, job.claim.event.id, job.progress.template, job.calls, turns=0)
+            job.unbooked = None
+            await best_effort(self._charges.book_attempt(charge))
 
     async def _attempt(self, job: Job) -> None:
         claim = job.claim
@@ -311,9 +319,11 @@ class Worker:
             erasures=job.claim.erasures,
             addressing=job.addressing,
             private=job.private,
+            calls=job.calls,
             surface=adapter.surface if isinstance(adapter, HasSurface) else "",
         )
         event = job.claim.event.id if job.claim.event else ""
+        job.unbooked = received
         try:
             received = await _with_sender(adapter, received)
             builder = await self._engine.answer(received, turns, context, event)
@@ -392,6 +402,7 @@ class Worker:
         if request is None:
             return
         telemetry.DEAD_LETTERS.inc()
+        await self._book_attempt(job)
         await job.commit(request)
         if claim.event is not None:
             await best_effort(self._charges.give_back(claim.event.user.tenant, claim.event.id))

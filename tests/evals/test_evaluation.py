@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from bot.app import settings
 from bot.app.services import open_services
 from bot.cli import main
+from bot.domain.calls import current
 from bot.domain.errors import ConfigError, ContentFiltered, ModelUnavailable, TemplateError
 from bot.domain.events import now
 from bot.domain.prompts import Example, Image, Prompt, Template
@@ -54,12 +55,14 @@ class Scripted:
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
         self.prompts.append(prompt)
+        call = current().begin(Usage(deployment=prompt.deployment or "first"), "answer")
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         for word in answer.split(" "):
             yield Delta(text=f"{word} ")
         usage = Usage(deployment=prompt.deployment or "first", input_tokens=3, output_tokens=2, usd=0.5)
+        call.end(usage)
         yield Delta(usage=usage)
 
     async def draw(

@@ -147,9 +147,9 @@ async def test_parts_cover_a_text_without_gaps() -> None:
 
 
 async def test_nothing_is_embedded_without_a_question() -> None:
-    usages: list[Usage] = []
-    assert await SimilarToQuestion(TopicModel(), " ", usages, within_limits)(["a"]) is None
-    assert usages == []
+    model = TopicModel()
+    assert await SimilarToQuestion(model, " ", within_limits)(["a"]) is None
+    assert model.calls == 0
 
 
 @pytest.mark.parametrize("hangs", [True, False])
@@ -172,7 +172,7 @@ async def test_embeddings_that_fail_are_tried_once(
 async def test_all_files_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer waits ten seconds for embeddings, not for each of its files."""
     model = TopicModel()
-    similar = SimilarToQuestion(model, "How is the vault opened?", [], within_limits)
+    similar = SimilarToQuestion(model, "How is the vault opened?", within_limits)
     monkeypatch.setattr(similarity, "LIMIT_S", 0.5)
     assert await similar(["a", "vault"]) == [0.0, 1.0]
     monkeypatch.setattr(similarity, "LIMIT_S", 2 * PATIENCE_S)

@@ -22,7 +22,7 @@ async def test_an_empty_answer_is_explained_once(harness: Harness) -> None:
     (turn,) = await harness.answer(received("think"))
     assert turn.reply.text == "All of it went into reasoning. Ask for less."
     assert turn.outcome == "refused"
-    assert turn.usage == (USED,)
+    assert [one.input_tokens for one in turn.usage] == [USED.input_tokens]
     assert len(asked) == 1
 
 

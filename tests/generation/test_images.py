@@ -14,6 +14,7 @@ from bot.generation import image_generation, image_options
 from bot.llm.protocol import ImageInterrupted, ImageNotDownloaded, OnPartialImage
 from bot.storage.usage.quota import Estimate
 from tests.support.acts import pressed, received, stopped
+from tests.support.charges import reserve
 from tests.support.documents import picture
 from tests.support.fake_adapter import FakeAdapter, Script, spoken, words
 from tests.support.harness import ASSISTANT, CONVERSATION, DRAW, Harness
@@ -282,18 +283,14 @@ async def test_partial_images_are_shown_where_supported(
 async def test_an_image_interrupted_twice_names_a_next_step(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost = Usage(deployment="test-image", usd=0.03, estimated=True)
-
     async def torn(prompt: Prompt, on_partial_image: object) -> object:
-        error = ImageInterrupted("The connection broke.")
-        error.spent = (lost, lost)
-        raise error
+        raise ImageInterrupted("The connection broke.")
 
     monkeypatch.setattr(harness.model, "draw", torn)
     (turn,) = await harness.answer(received("/image a cat"))
     assert (turn.outcome, turn.reason, turn.messages) == ("failed", "The connection broke.", ())
     assert harness.adapter.texts[0].endswith("Send `again` to retry.")
-    assert turn.usage == (lost, lost)
+    assert [(one.outcome, one.estimated) for one in turn.usage] == [("failed", True)]
 
 
 async def test_a_lost_download_is_told_and_charged(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +302,7 @@ async def test_a_lost_download_is_told_and_charged(harness: Harness, monkeypatch
 
     monkeypatch.setattr(harness.model, "draw", lost)
     (turn,) = await harness.answer(received("/image a cat"))
-    assert (turn.outcome, turn.usage) == ("refused", (paid,))
+    assert (turn.outcome, [(one.images, one.usd) for one in turn.usage]) == ("refused", [(1, 0.04)])
     assert "could not be downloaded" in harness.adapter.texts[0]
 
 
@@ -387,7 +384,7 @@ async def test_tool_images_count_against_the_same_budget(pen: Harness) -> None:
     await pen.answer(received("a cat, please", event="a"))
     assert "Here you are: no. Your budget for today" in pen.adapter.texts[0]
     with pytest.raises(BotError):
-        await pen.ledger.reserve(received(), "later", [Estimate(usd=0.025)])
+        await reserve(pen.ledger, received(), "later", Estimate(usd=0.025))
 
 
 async def test_sent_shows_the_prompt_of_the_image(pen: Harness) -> None:

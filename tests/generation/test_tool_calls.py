@@ -20,6 +20,7 @@ from bot.storage.usage.quota import Estimate
 from bot.tools import registry
 from bot.tools.registry import Tool, paid
 from tests.support.acts import received
+from tests.support.charges import reserve
 from tests.support.fake_adapter import Script, words
 from tests.support.harness import ASSISTANT, DRAW, Harness
 
@@ -181,16 +182,16 @@ async def test_the_last_round_runs_no_tools(pen: Harness) -> None:
 async def test_concurrent_reservations_never_exceed_a_limit(harness: Harness) -> None:
     """Field fault 91: each call is reserved separately and atomically."""
     ledger = harness.limited("person: $1.00/day")
-    await ledger.reserve(received(), "a", [Estimate(usd=0.01)])
+    await reserve(ledger, received(), "a", Estimate(usd=0.01), attempt="1")
 
-    async def reserve() -> bool:
+    async def reserved() -> bool:
         try:
-            await ledger.reserve(received(), "a", [Estimate(usd=0.03)], more=True)
+            await reserve(ledger, received(), "a", Estimate(usd=0.03), attempt="1", more=True)
         except BotError:
             return False
         return True
 
-    answers = Counter(await asyncio.gather(*(reserve() for _ in range(200))))
+    answers = Counter(await asyncio.gather(*(reserved() for _ in range(200))))
     assert answers == {True: 33, False: 167}
 
 

@@ -18,7 +18,7 @@ from bot.domain.events import Event, MessageReceived
 from bot.domain.limits import read
 from bot.domain.participation import DEFAULT_MODE, ParticipationMode
 from bot.domain.prompts import Example, Image, Match, Prompt, Template
-from bot.domain.turns import Deployment, Turn
+from bot.domain.turns import Deployment, Turn, Usage
 from bot.files.attachments import AttachmentReader
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_builder import TokenBudget
@@ -44,6 +44,7 @@ from bot.tools.registry import Tool
 from bot.worker.uninstall import Uninstaller
 from bot.worker.worker import Worker, WorkerLimits
 from tests.support.fake_adapter import FakeAdapter, ScriptedModel
+from tests.support.noting import NotingModel
 from tests.support.patience import PATIENCE_S
 
 CONVERSATION = "test:room"
@@ -93,7 +94,7 @@ class HarnessModels(ModelInfo):
 
     @property
     def model(self) -> Model:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self._harness.gateway or self._harness.model
+        return self._harness.gateway or NotingModel(self._harness.model)
 
     def chat_deployments(self) -> tuple[Deployment, ...]:
         return tuple(one for one in self._harness.deployments if one.capability == "chat")
@@ -118,6 +119,9 @@ class HarnessModels(ModelInfo):
 
     def image_tokens(self, prompt: Prompt) -> int:
         return self._harness.picture_tokens
+
+    def expected(self, prompt: Prompt) -> Usage:
+        return Usage(deployment="test", input_tokens=prompt.input_tokens)
 
     def estimate_usd(self, prompt: Prompt) -> float | None:
         if prompt.template == "summary@parley":

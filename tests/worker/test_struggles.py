@@ -75,7 +75,8 @@ async def test_fallback_before_the_first_token_is_invisible(
     assert asked(azure) == (
         "aab" if kind == "unauthorized" else "ab"
     )  # a 401 is answered with a new token once
-    assert [one.deployment for one in turn.usage] == ["b"]
+    assert turn.answered_by == ("b",)
+    assert [(one.deployment, one.outcome) for one in turn.usage] == [("a", "failed"), ("b", "completed")]
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ async def _end(request: web.Request, work: "asyncio.Task[tuple[Turn, Sequence[Pr
         "answer": "".join(one.text for one in turn.messages[-1:]),
         "sent": sent(prompts) if prompts else None,
         "cost": cost_words(turn),
-        "served": ", ".join(dict.fromkeys(one.deployment for one in turn.usage)),
+        "served": ", ".join(turn.answered_by),
     }
 
 

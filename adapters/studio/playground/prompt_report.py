@@ -64,7 +64,7 @@ def words_of(message: Message) -> str:
 def cost_words(turn: Turn) -> str:
     """Deployments, tokens, seconds and cost in one line."""
     seconds = (turn.ended_at - turn.began_at).total_seconds()
-    facts = [", ".join(dict.fromkeys(one.deployment for one in turn.usage))] if turn.usage else []
+    facts = [", ".join(turn.answered_by)] if turn.answered_by else []
     totals = sum(one.input_tokens for one in turn.usage), sum(one.output_tokens for one in turn.usage)
     if any(totals):
         facts.append(f"{totals[0]:,} + {totals[1]:,} tokens")

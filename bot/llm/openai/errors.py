@@ -42,6 +42,16 @@ AWAY: tuple[type[Exception], ...] = (
     OSError,
 )
 
+# Failures before anything was sent.
+UNSENT: tuple[type[Exception], ...] = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.InvalidURL,
+    httpx2.UnsupportedProtocol,
+    azure.ClientAuthenticationError,
+)
+
 # Authentication failures; other deployments may have their own credentials.
 SIGN_IN: tuple[type[Exception], ...] = (
     azure.ClientAuthenticationError,
@@ -64,6 +74,7 @@ SETTINGS: tuple[type[Exception], ...] = (
 STATUS: tuple[type[Exception], ...] = (openai.APIStatusError,)
 
 _SIGN_IN_REST_S = 60.0
+_TIMEOUT = 408
 _TEXT_CHARACTERS = 16
 """Shorter texts of a request may be words of the service, too."""
 _TOO_LONG = marked("Your message is too long for the model. Please shorten it.")
@@ -113,6 +124,12 @@ def mapped(error: Exception, deployment: Deployment) -> BotError:
     """Parley's error for any exception of a call to this deployment."""
     if isinstance(error, BotError):
         return error
+    found = _mapped(error, deployment)
+    found.unprocessed = found.unprocessed or isinstance(error.__cause__ or error, UNSENT)
+    return found
+
+
+def _mapped(error: Exception, deployment: Deployment) -> BotError:
     where = _where(deployment)
     if isinstance(error, SIGN_IN):
         return DeploymentBroken(
@@ -137,7 +154,17 @@ def refusal(
 ) -> BotError:
     """Parley's error for an error of the service; `what` the filter stopped, if it did. `begun`: in a stream, where
     the request itself was accepted.
+
+    What Azure processed is charged, also if the answer is 400 because of the content filter or the length of the
+    prompt, or 408: https://learn.microsoft.com/azure/foundry/openai/how-to/manage-costs
     """
+    error = _refusal(judgement, deployment, what, begun=begun)
+    processed = begun or judgement.row.means in ("filtered", "too_long") or judgement.reply.status == _TIMEOUT
+    error.unprocessed = not processed
+    return error
+
+
+def _refusal(judgement: Judgement, deployment: Deployment | None, what: str, *, begun: bool) -> BotError:
     row, reply, _ = judgement
     if row.means == "filtered":
         error = blocked(what, results_of(reply.body))

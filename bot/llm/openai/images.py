@@ -1,7 +1,7 @@
 """Builds requests for images, and checks the responses."""
 
 import base64
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -253,20 +253,6 @@ def most(prompt: Prompt, deployment: Deployment) -> Usage:
         images=number,
     )
     return msgspec.structs.replace(usage, images=0, usd=_usd(usage, prices, 0, None), estimated=True)
-
-
-def together(usage: Usage, lost: Iterable[Usage]) -> Usage:
-    """The usage of images including earlier interrupted ones; unknown if one of them is."""
-    for item in lost:
-        usd = None if usage.usd is None or item.usd is None else usage.usd + item.usd
-        usage = msgspec.structs.replace(
-            usage,
-            input_tokens=usage.input_tokens + item.input_tokens,
-            output_tokens=usage.output_tokens + item.output_tokens,
-            usd=usd,
-            estimated=True,
-        )
-    return usage
 
 
 def _usd(usage: Usage, prices: Prices, picture_tokens: int, picture_usd: float | None) -> float | None:

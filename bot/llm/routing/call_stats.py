@@ -3,10 +3,17 @@
 import logging
 from collections.abc import Callable
 
-from bot.domain.errors import ModelUnavailable, TooLong
+from bot.domain.calls import Call
+from bot.domain.errors import BotError, ModelUnavailable, TooLong
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Usage
-from bot.llm.protocol import DeploymentBroken, RequestRejected, ServiceFault
+from bot.llm.protocol import (
+    DeploymentBroken,
+    EmptyAnswer,
+    ImageNotDownloaded,
+    RequestRejected,
+    ServiceFault,
+)
 from bot.llm.routing.candidates import Candidate, LearningModel
 from bot.llm.routing.rate_limits import RateLimiter
 
@@ -60,6 +67,15 @@ class CallStats:
             log.warning("Deployment %s failed: %s", name, error)
         if rest_s := candidate.breaker.wait_s():
             self._observe("rest_seconds", name, rest_s)
+
+    def paid(self, call: Call, error: BaseException) -> None:
+        """Note what a call cost that ended with an error. Otherwise the estimate of it stands."""
+        if isinstance(error, EmptyAnswer):
+            call.end(error.usage, "empty")
+        elif isinstance(error, ImageNotDownloaded):
+            call.end(error.usage)
+        elif isinstance(error, BotError):
+            call.fail(unprocessed=error.unprocessed)
 
     def too_long(self, candidate: Candidate, prompt: Prompt, error: TooLong) -> None:
         """Learn from a refusal that the context is smaller, or the token count higher, than assumed."""

@@ -96,6 +96,7 @@ class Candidate:
         self.broken = ""  # what the operator must fix, once it was logged
         self.running = 0
         self.context_tokens = deployment.context_tokens  # less if it reported a smaller limit
+        self.usual_output_tokens = 200.0  # of an answer: a moving average
         # refused parameters that the other processes already know
         self.taught: set[str] = set(model.refused) if isinstance(model, LearningModel) else set()
 
@@ -112,6 +113,10 @@ class Candidate:
             else random.getrandbits(48)
         )
         return self.deployment.weight / math.log((drawn + 1) / (2**48 + 2))
+
+    def has_answered(self, output_tokens: int) -> None:
+        """Learn from an answer how long answers are."""
+        self.usual_output_tokens += 0.1 * (output_tokens - self.usual_output_tokens)
 
     def price(self, load: RequestLoad) -> float:
         """The price of a load in US dollars; infinite if unknown."""

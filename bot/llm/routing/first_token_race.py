@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import cast
 
+from bot.domain import calls
+from bot.domain.calls import Call
 from bot.domain.errors import BotError, ModelUnavailable, TooLong
 from bot.domain.prompts import Prompt
-from bot.domain.turns import Delta, Usage
+from bot.domain.turns import Delta
 from bot.llm.protocol import DeploymentBroken, EmptyAnswer, RequestRejected
 from bot.llm.routing.attempts import Attempts
 from bot.llm.routing.calibration import Calibration
@@ -18,10 +20,13 @@ log = logging.getLogger(__name__)
 
 
 class StartedAnswer:
-    """An answer with its first delta; close it."""
+    """An answer with its first delta, and the call that it is of; close it."""
 
-    def __init__(self, candidate: Candidate, first: Delta, rest: AsyncGenerator[Delta], began: float) -> None:
+    def __init__(
+        self, candidate: Candidate, call: Call, first: Delta, rest: AsyncGenerator[Delta], began: float
+    ) -> None:
         self.candidate = candidate
+        self.call = call
         self.began = began
         self._first = first
         self._rest = rest
@@ -39,9 +44,7 @@ class StartedAnswer:
 
 
 class FirstTokenRace:
-    """The start of one answer. `costs` are those of slower deployments that were asked, too (estimated), and of
-    empty answers.
-    """
+    """The start of one answer."""
 
     def __init__(
         self,
@@ -58,7 +61,6 @@ class FirstTokenRace:
         self._calibration = calibration
         self._empty: EmptyAnswer | None = None
         self._rejected: RequestRejected | None = None
-        self.costs: list[Usage] = []
 
     async def first(self) -> StartedAnswer:
         """The first answer that starts. Raises a refusal, or the error of Attempts if no candidate is left.
@@ -83,7 +85,6 @@ class FirstTokenRace:
                     raise
                 continue
             except EmptyAnswer as error:
-                self.costs.append(error.usage)
                 if self._empty or not self._attempts.others(candidate, again=not error.exhausted):
                     raise
                 self._empty = error
@@ -96,6 +97,9 @@ class FirstTokenRace:
         """Start the answer of one deployment; `None` after a failure, which is recorded."""
         began = self._stats.clock()
         stream = cast("AsyncGenerator[Delta]", candidate.model.chat(self._prompt))
+        call = calls.current().begin(
+            self._calibration.spent(candidate.deployment, self._prompt), purpose="answer"
+        )
         candidate.running += 1
         try:
             first = await anext(stream, None)
@@ -103,6 +107,7 @@ class FirstTokenRace:
                 raise ModelUnavailable("The model returned an empty answer")
         except BaseException as error:
             candidate.running -= 1
+            self._stats.paid(call, error)
             await stream.aclose()
             if isinstance(error, (ModelUnavailable, DeploymentBroken)):
                 self._stats.failed(candidate, error)
@@ -116,11 +121,11 @@ class FirstTokenRace:
                 self._stats.answered(candidate, "call_seconds", began)
             raise
         self._stats.answered(candidate, "first_delta_seconds", began)
-        return StartedAnswer(candidate, first, stream, began)
+        return StartedAnswer(candidate, call, first, stream, began)
 
     async def _race(self, candidate: Candidate) -> StartedAnswer | None:
         """Like `_begin`, but after `hedge_s` without a token a second deployment is asked; the first token wins."""
-        asked = {asyncio.create_task(self._begin(candidate)): candidate}
+        asked = [asyncio.create_task(self._begin(candidate))]
         waiting, patience_s = set(asked), self._hedge_s
         won: StartedAnswer | None = None
         refusal: BaseException | None = None
@@ -131,7 +136,7 @@ class FirstTokenRace:
                 )
                 if not done and (spare := await self._attempts.spare()):
                     task = asyncio.create_task(self._begin(spare))
-                    asked[task] = spare
+                    asked.append(task)
                     waiting.add(task)
                 if not done:
                     patience_s = None
@@ -145,14 +150,11 @@ class FirstTokenRace:
         return won
 
     async def _cancel_others(
-        self, asked: dict[asyncio.Task[StartedAnswer | None], Candidate], won: StartedAnswer | None
+        self, asked: Sequence[asyncio.Task[StartedAnswer | None]], won: StartedAnswer | None
     ) -> None:
         """Cancel the slower calls, and close their answers."""
         for task in asked:
             task.cancel()
-        results = await asyncio.gather(*asked, return_exceptions=True)
-        for candidate, result in zip(asked.values(), results, strict=True):
+        for result in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(result, StartedAnswer) and result is not won:
                 await result.aclose()
-            if won and (isinstance(result, asyncio.CancelledError) or (result and result is not won)):
-                self.costs.append(self._calibration.spent(candidate.deployment, self._prompt))

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from msgspec.structs import replace
 from pydantic import SecretStr
 
+from bot.domain import calls
+from bot.domain.calls import Call
 from bot.domain.errors import BotError, ModelUnavailable, NotAllowed, TooLong
 from bot.domain.prompts import Capability, Image, Prompt
-from bot.domain.turns import CheckResult, Delta, Deployment, Usage
+from bot.domain.turns import CheckResult, Delta, Deployment, Purpose, Usage
 from bot.domain.words import marked
-from bot.llm.catalog.catalog import DEFAULT_KEY_ENV
+from bot.llm.catalog.catalog import DEFAULT_KEY_ENV, usd
 from bot.llm.catalog.deployments import DeploymentConfig, Policy
 from bot.llm.catalog.probe import Checkable, ProbeResult, probe
 from bot.llm.openai import images
@@ -25,7 +27,6 @@ from bot.llm.protocol import (
     DeploymentBroken,
     EmptyAnswer,
     ImageInterrupted,
-    ImageNotDownloaded,
     Model,
     OnPartialImage,
     RequestRejected,
@@ -128,6 +129,10 @@ class Gateway:
         With the policy `cheapest`, it is the one with the largest context. `context_tokens` is the limit that it
         reported, if less than configured.
         """
+        first = self._next(capability, preferred, sticky)
+        return None if first is None else replace(first.deployment, context_tokens=first.context_tokens)
+
+    def _next(self, capability: Capability, preferred: str | None, sticky: str) -> Candidate | None:
         available = [
             candidate for candidate in self._candidates(capability, preferred) if not candidate.broken
         ]
@@ -135,10 +140,18 @@ class Gateway:
         if not available:
             return None
         if self.policy == "cheapest":
-            first = max(available, key=lambda candidate: candidate.context_tokens)
-        else:
-            first = rank(available, self.policy, RequestLoad(sticky))[0]
-        return replace(first.deployment, context_tokens=first.context_tokens)
+            return max(available, key=lambda candidate: candidate.context_tokens)
+        return rank(available, self.policy, RequestLoad(sticky))[0]
+
+    def expected(self, prompt: Prompt) -> Usage:
+        """What a call with a prompt uses if it is interrupted half-way; of an image, what it may use in all."""
+        first = self._next(prompt.capability, prompt.deployment, prompt.sticky)
+        if first is None:
+            return Usage(deployment=prompt.deployment or "unknown", input_tokens=prompt.input_tokens)
+        if prompt.capability == "image":
+            return images.most(prompt, first.deployment)
+        characters = round(first.usual_output_tokens / 2 * CHARACTERS_PER_TOKEN)
+        return self.calibration.spent(first.deployment, prompt, characters)
 
     def adopt(self, config: DeploymentConfig, keys: Mapping[str, SecretStr]) -> None:
         """Use these deployments from now on. Running answers end with the deployment that started them.
@@ -176,12 +189,8 @@ class Gateway:
             try:
                 started = await race.first()
             except BotError as error:
-                for usage in race.costs:
-                    yield Delta(usage=usage)
                 raise broke or self._too_long(asked, error) or error from None
-            for usage in race.costs:
-                yield Delta(usage=usage)
-            part, before = self._part(started, asked, shown), len(shown)
+            part = self._part(started, asked, shown)
             try:
                 async with aclosing(part):
                     async for delta in part:
@@ -190,14 +199,12 @@ class Gateway:
                         yield delta
                 return
             except EmptyAnswer as error:  # all that was shown was reasoning
-                yield Delta(usage=error.usage)
+                self._stats.paid(started.call, error)
                 raise
             except ModelUnavailable as error:
                 self._stats.failed(started.candidate, error)
+                self._stats.paid(started.call, error)
                 last, broke = called or broke is not None or isinstance(error, AnswerTimeout), error
-            yield Delta(
-                usage=self.calibration.spent(started.candidate.deployment, asked, max(0, len(shown) - before))
-            )
             if last:
                 raise broke
             log.warning("An answer broke off after %d characters; continuing it", len(shown))
@@ -236,19 +243,20 @@ class Gateway:
         try:
             async with aclosing(started):
                 async for delta in started.deltas():
+                    received += len(delta.text)
                     if delta.usage is not None:
                         self.calibration.learn(prompt.messages, prompt.input_tokens, delta.usage)
-                    received += len(delta.text)
+                        started.call.end(delta.usage)
+                        started.candidate.has_answered(delta.usage.output_tokens)
+                    elif received - estimated >= _ESTIMATE_CHARACTERS:
+                        estimated = received
+                        started.call.so_far(self.calibration.spent(deployment, prompt, received))
                     if delta.retracts:
                         deduper = ContinuationDeduper(before)
                         yield Delta(text=before, retracts=True)
                         delta = replace(delta, retracts=False)
                     text = deduper.feed(delta.text) if delta.text else deduper.end()
-                    if received - estimated >= _ESTIMATE_CHARACTERS and delta.usage is None:
-                        estimated = received
-                        spent = self.calibration.spent(deployment, prompt, received)
-                        yield replace(delta, text=text, so_far=spent)
-                    elif text or not delta.text:
+                    if text or not delta.text:
                         yield delta if text == delta.text else replace(delta, text=text)
         except ModelUnavailable:
             if text := deduper.end():
@@ -261,36 +269,24 @@ class Gateway:
     async def draw(
         self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
     ) -> tuple[tuple[Image, ...], Usage]:
-        """Images from the first deployment that creates them. An interrupted stream is retried once, and its
-        estimated cost is added.
-        """
-        lost: list[Usage] = []
-
-        async def attempt(candidate: Candidate) -> tuple[tuple[Image, ...], Usage]:
-            try:
-                return await candidate.model.draw(prompt, on_partial_image)
-            except ImageInterrupted:
-                lost.append(images.most(prompt, candidate.deployment))
-                raise
-
-        try:
-            pictures, usage = await self._call(
-                self._attempts("image", prompt.deployment, load_of(prompt)), attempt
-            )
-        except ImageInterrupted as error:
-            error.spent = tuple(lost)
-            raise
-        except ImageNotDownloaded as error:
-            error.usage = images.together(error.usage, lost)
-            raise
-        return pictures, images.together(usage, lost)
+        """Images from the first deployment that creates them. An interrupted stream is retried once."""
+        purpose: Purpose = "edit" if prompt.edits else "image"
+        return await self._call(
+            self._attempts("image", prompt.deployment, load_of(prompt)),
+            lambda candidate: candidate.model.draw(prompt, on_partial_image),
+            lambda deployment: calls.current().begin(images.most(prompt, deployment), purpose),
+        )
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         """Vectors from the first deployment that answers; all of one call are of one model."""
         load = RequestLoad(input_tokens=sum(map(len, texts)) // CHARACTERS_PER_TOKEN)
-        return await self._call(
-            self._attempts("embedding", None, load), lambda candidate: candidate.model.embed(texts)
-        )
+
+        def begin(deployment: Deployment) -> Call:
+            usage = Usage(deployment=deployment.name, input_tokens=load.input_tokens)
+            return calls.current().begin(replace(usage, usd=usd(deployment.prices, usage)), "embedding")
+
+        attempts = self._attempts("embedding", None, load)
+        return await self._call(attempts, lambda candidate: candidate.model.embed(texts), begin)
 
     async def vectors(self, texts: Sequence[str], /) -> list[list[float]]:
         """What `embed` makes of texts, without its usage. Implements `Embed`.
@@ -303,32 +299,43 @@ class Gateway:
             raise ModelUnavailable(f"There are no embeddings: {error}") from error
         return found
 
-    async def _call(self, attempts: Attempts, call: Callable[[Candidate], Awaitable[T]]) -> T:
+    async def _call(
+        self,
+        attempts: Attempts,
+        ask: Callable[[Candidate], Awaitable[tuple[T, Usage]]],
+        begin: Callable[[Deployment], Call],
+    ) -> tuple[T, Usage]:
+        """What the first candidate that can returns, with its usage; each call is noted."""
         broken_off = 0
         while True:
             candidate = await attempts.next()
             began = self._stats.clock()
             candidate.running += 1
+            call = begin(candidate.deployment)
             try:
-                result = await call(candidate)
+                result, usage = await ask(candidate)
             except (ModelUnavailable, DeploymentBroken) as error:
                 self._stats.failed(candidate, error)
+                self._stats.paid(call, error)
                 broken_off += isinstance(error, ImageInterrupted)
                 if broken_off > 1:
                     raise
                 continue
             except RequestRejected as error:
                 self._stats.failed(candidate, error)
+                self._stats.paid(call, error)
                 if not attempts.without(candidate):
                     raise error.last() from None
                 continue
-            except BotError:
+            except BotError as error:
                 self._stats.answered(candidate, "call_seconds", began)
+                self._stats.paid(call, error)
                 raise
             finally:
                 candidate.running -= 1
+            call.end(usage)
             self._stats.answered(candidate, "call_seconds", began)
-            return result
+            return result, usage
 
     # -------------------------------------------------------------- choosing
 

@@ -21,6 +21,7 @@ WAITING_S = DAY_S
 DEAD_LETTER_S = 30 * DAY_S
 EVENT_STREAM_S = 600
 SPENT_S = 400 * DAY_S
+CALLS_S = 62 * DAY_S  # two invoices
 HELD_S = 2 * DAY_S  # settled events are remembered longer than they can be retried
 PENDING_CHARGE_S = 30 * DAY_S
 TALKS_S = 400 * DAY_S  # turns of active conversations outlive the retention
@@ -94,6 +95,7 @@ KINDS = (
     Kind("picture", "string", "an image of a turn", "retention"),
     Kind("recent", "zset", "conversation -> last answered, ms", "retention"),
     Kind("tally", "hash", "a tenant's usage of a day, by person, template and so on", "400 d"),
+    Kind("calls", "list", "the charges of a person on a day, with each provider call", "62 d"),
     Kind("payers", "set", "the tenants with usage on a day", "400 d"),
     Kind("buried", "list", "dead letters", "30 d"),
     Kind("feed", "stream", "updates for open studio pages", "10 min"),
@@ -182,6 +184,11 @@ def spent(tenant: str, period: str, scope: str, id: str = "") -> str:
 def daily_totals(tenant: str, day: date) -> str:
     """A tenant's usage of a day (UTC), by template, deployment, channel and person."""
     return of_tenant("tally", tenant, day.isoformat())
+
+
+def calls(tenant: str, day: date, person: str) -> str:
+    """The charges of a person on a day (UTC), with each provider call."""
+    return of_tenant("calls", tenant, day.isoformat(), person)
 
 
 def tenants_of(day: date) -> str:

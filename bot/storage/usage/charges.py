@@ -1,35 +1,39 @@
-"""Charges of committed turns: settled at once or, after a crash of the worker, by any other."""
+"""Charges of provider calls: settled at once or, after a crash of the worker, by any other."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from uuid import uuid4
 
 import msgspec
 
+from bot.domain.calls import CallLog, unattributed
 from bot.domain.errors import StateUnavailable
-from bot.domain.events import Frozen, MessageReceived, now
-from bot.domain.turns import Turn, Usage
+from bot.domain.events import Frozen, MessageReceived, User, now
+from bot.domain.turns import Usage
 from bot.storage.conversations.search import ConversationSearch
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
 log = logging.getLogger(__name__)
 
-_SETTLE = Script("settle")
+_SETTLE, _REATTRIBUTE = Script("settle", "book"), Script("reattribute")
 TIDY_S = 0.5
 """Interval for removing settled charges from the pending ones, in batches."""
 SWEEP_S = 20.0
 """Interval for settling charges that other workers left pending."""
 _TENANTS_KNOWN = 10_000
+OPERATOR = "operator"
+"""The tenant and person of calls that nobody asked for."""
 
 
 class Charge(Frozen):
-    """The cost of one event, and to whom it is charged. `at` (UTC) decides the day and month.
+    """The provider calls of one attempt at an event, and to whom they are charged. `at` (UTC) is when it ended.
 
     `turns` is the number of answers that it counts as: 0 for background work. `channel` is empty in
-    one-on-one chats; `place` is the channel's name in usage reports.
+    one-on-one chats; `place` is the channel's name in usage reports. `attempt` is that of `CallLog`.
     """
 
     event: str
@@ -42,6 +46,7 @@ class Charge(Frozen):
     turns: int
     channel: str = ""
     usage: tuple[Usage, ...] = ()
+    attempt: str = ""
 
 
 _decoder = msgspec.json.Decoder(Charge)
@@ -53,28 +58,47 @@ def channel_of(received: MessageReceived) -> str:
 
 
 def charge_of(
-    received: MessageReceived, event: str, template: str, usage: Sequence[Usage], *, turns: int = 1
+    received: MessageReceived,
+    event: str,
+    template: str,
+    calls: CallLog,
+    *,
+    turns: int = 1,
+    expected: Sequence[Usage] = (),
 ) -> Charge:
-    """The charge for an event until now. `event` differs from `received` when an answer is regenerated."""
+    """The charge for an event until now, with calls that are `expected` next. `event` differs from `received` when an
+    answer is regenerated.
+    """
     channel = channel_of(received)
     return Charge(
         event=event,
         tenant=received.user.tenant,
         person=received.user.id,
         place=f"{received.address.adapter} {channel or 'direct'}",
-        template=template,
+        template=template.partition("@")[0] or "none",
         conversation=received.address.conversation,
         at=now(),
         turns=turns,
         channel=channel,
-        usage=tuple(usage),
+        usage=(*calls.usage, *expected),
+        attempt=calls.attempt,
     )
 
 
-def charge(turn: Turn, event: str = "") -> Charge:
-    turns = int(bool(turn.usage) or turn.outcome == "answered")
-    template = turn.template.partition("@")[0] or "none"
-    return charge_of(turn.received, event or turn.id, template, turn.usage, turns=turns)
+def operators(log: CallLog) -> Charge:
+    """The charge for calls that nobody asked for, with which the log is emptied."""
+    return Charge(
+        event=f"operator:{uuid4().hex}",
+        tenant=OPERATOR,
+        person=OPERATOR,
+        place=f"{OPERATOR} direct",
+        template="none",
+        conversation=OPERATOR,
+        at=now(),
+        turns=0,
+        usage=log.take(),
+        attempt=log.attempt,
+    )
 
 
 class Charges:
@@ -85,27 +109,58 @@ class Charges:
         self._search = search
         self._settled: list[Charge] = []
         self._tenants: set[tuple[date, str]] = set()
+        self._unbooked: Charge | None = None
 
     async def settle(self, charge: Charge) -> None:
         """Replace the reservation of an event by its cost. Raises StateUnavailable."""
-        await self._settle(charge.tenant, charge.event, msgspec.json.encode(charge))
+        await self._settle(charge.tenant, charge.event, msgspec.json.encode(charge), final=True)
         self._settled.append(charge)
 
-    async def book(self, turn: Turn) -> None:
-        """Count what a turn cost that no worker commits: of the playground, of an evaluation."""
-        await self.settle(charge(turn))
+    async def book(self, charge: Charge) -> None:
+        """Count what work cost that no worker commits: of the playground, of an evaluation, of the operator."""
+        await self.settle(charge)
         await self.tidy()
 
-    async def give_back(self, tenant: str, event: str) -> None:
-        """Drop an abandoned reservation. Raises StateUnavailable."""
-        await self._settle(tenant, event, b"")
+    async def book_attempt(self, charge: Charge) -> None:
+        """Count what an attempt cost that did not answer its event, and release what it had reserved.
 
-    async def _settle(self, tenant: str, event: str, record: bytes) -> None:
+        Raises StateUnavailable.
+        """
+        await self._settle(charge.tenant, charge.event, msgspec.json.encode(charge), final=False)
+
+    async def give_back(self, tenant: str, event: str) -> None:
+        """Drop an abandoned reservation; what its attempts cost is counted. Raises StateUnavailable."""
+        await self._settle(tenant, event, b"", final=True)
+
+    async def _settle(self, tenant: str, event: str, record: bytes, *, final: bool) -> None:
         await self._redis.run(
             _SETTLE,
             [keys.of_tenant("held", tenant, event), keys.of_tenant("holds", tenant)],
-            [keys.of_tenant("", tenant), event, record, keys.SPENT_S, keys.HELD_S],
+            [keys.of_tenant("", tenant), event, record, int(final), keys.SPENT_S, keys.HELD_S, keys.CALLS_S],
         )
+
+    async def records(self, tenant: str, person: str, day: date) -> list[Charge]:
+        """The charges of a person on a day (UTC), in the order in which they were booked; "" are deleted people.
+
+        They are kept for `keys.CALLS_S`. Raises StateUnavailable.
+        """
+        found = await self._redis.call("LRANGE", keys.calls(tenant, day, person), 0, -1)
+        return [charge for charge in map(_read, found) if charge is not None]
+
+    async def forget(self, user: User) -> None:
+        """Keep the records of a person without saying whose they are. Raises StateUnavailable."""
+        days = [now().date() - timedelta(days=n) for n in range(keys.CALLS_S // keys.DAY_S + 1)]
+        names = [keys.calls(user.tenant, day, user.id) for day in days]
+        for day, name, records in zip(
+            days,
+            names,
+            await self._redis.many([("LRANGE", name, 0, -1) for name in names]),
+            strict=True,
+        ):
+            kept = [_nameless(charge) for charge in map(_read, records) if charge is not None]
+            if records:
+                arguments = [len(records), keys.CALLS_S, *map(msgspec.json.encode, kept)]
+                await self._redis.run(_REATTRIBUTE, [name, keys.calls(user.tenant, day, "")], arguments)
 
     async def run(self, ended: asyncio.Event) -> None:
         """Process pending and settled charges until `ended` is set. Retries while Redis is unavailable."""
@@ -126,10 +181,12 @@ class Charges:
             await self.tidy()
 
     async def tidy(self) -> None:
-        """Remove settled charges from the pending ones, and index their conversations.
+        """Book the calls that nobody asked for, remove settled charges from the pending ones, and index their
+        conversations.
 
         Raises StateUnavailable; then the next call does it.
         """
+        await self._book_unattributed()
         done, self._settled = self._settled, []
         if not done:
             return
@@ -149,6 +206,14 @@ class Charges:
             self._tenants.clear()
         self._tenants |= new
 
+    async def _book_unattributed(self) -> None:
+        """Calls that could not be booked are kept for the next time."""
+        if unattributed:
+            self._unbooked = self._unbooked or operators(unattributed)
+        if self._unbooked is not None:
+            await self.settle(self._unbooked)
+            self._unbooked = None
+
     async def sweep(self) -> int:
         """Settle pending charges left by a crash or an outage. Returns their number.
 
@@ -163,6 +228,10 @@ class Charges:
         if found:
             log.info("Settled %d pending charges", len(found))
         return len(found)
+
+
+def _nameless(charge: Charge) -> Charge:
+    return msgspec.structs.replace(charge, event="", person="", conversation="")
 
 
 def _read(record: bytes) -> Charge | None:

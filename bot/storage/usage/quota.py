@@ -10,18 +10,18 @@ from typing import Any
 
 import msgspec
 
-from bot.domain.events import MessageReceived, User, now
+from bot.domain.events import User, now
 from bot.domain.limits import Limit, Limits, Measure, Period, ends, refusal, warning
 from bot.domain.prompts import Prompt
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 from bot.storage.usage import reports
-from bot.storage.usage.charges import Charges, channel_of
+from bot.storage.usage.charges import Charge, Charges
 
 OUTPUT_TOKENS = 1000
 """The assumed length of an answer if the template sets no maximum."""
 
-_ADMIT, _ENDING = Script("admit"), Script("ending")
+_ADMIT, _ENDING = Script("admit", "book"), Script("ending")
 _HOLD_MS = 3_600_000
 """How long a reservation stays without being settled; longer than all attempts take."""
 _FORMS: Mapping[Period, str] = {"day": "%Y-%m-%d", "month": "%Y-%m"}
@@ -74,39 +74,35 @@ class QuotaLedger:
         self.limits = limits or Limits()
 
     async def reserve(
-        self,
-        received: MessageReceived,
-        event: str,
-        estimates: Sequence[Estimate],
-        *,
-        more: bool = False,
-        told: bool = True,
+        self, charge: Charge, estimates: Sequence[Estimate], *, more: bool = False, told: bool = True
     ) -> str:
         """Reserve the estimates for an event. Raises RateLimited or BudgetSpent.
 
-        `more` adds to an existing reservation, and counts no request. Returns a warning when most of a budget is
-        used, once per period and only if `told`, else "".
+        `charge` has the calls of the attempt until now, and those that are about to be made: if the process dies,
+        they are booked as they are. `more` adds to the attempt's reservation, and counts no request. Returns a
+        warning when most of a budget is used, once per period and only if `told`, else "".
         """
-        user, channel, at = received.user, channel_of(received), now()
+        tenant, at = charge.tenant, now()
         tokens = sum(item.tokens for item in estimates)
         microdollars = round(sum(item.usd or 0.0 for item in estimates) * 1_000_000)
-        limits = self._limits(user, channel)
+        limits = self.limits.of(person=charge.person, channel=charge.channel, tenant=tenant)
         answer: list[Any] = await self._redis.run(
             _ADMIT,
-            [keys.of_tenant("held", user.tenant, event), keys.of_tenant("holds", user.tenant)],
+            [keys.of_tenant("held", tenant, charge.event), keys.of_tenant("holds", tenant)],
             [
-                *(keys.of_tenant("", user.tenant), event, int(more), tokens, microdollars),
-                *(user.id, channel, f"{at:%Y-%m-%d}", f"{at:%Y-%m}"),
-                *(_HOLD_MS, keys.HELD_S, keys.SPENT_S),
+                *(keys.of_tenant("", tenant), charge.event, int(more), tokens, microdollars),
+                *(charge.person, charge.channel, f"{at:%Y-%m-%d}", f"{at:%Y-%m}"),
+                *(_HOLD_MS, keys.HELD_S, keys.SPENT_S, keys.CALLS_S),
+                *(charge.attempt, msgspec.json.encode(charge)),
                 *(argument for limit in limits for argument in self._arguments(limit, told)),
             ],
         )
         refusing, used, wait_ms, warned, warned_used = map(int, answer[:5])
         abandoned: list[bytes] = answer[5:]
         for reservation in abandoned:
-            await self.charges.give_back(user.tenant, reservation.decode())
+            await self.charges.give_back(tenant, reservation.decode())
         if refusing and abandoned:  # their reservations are free now
-            return await self.reserve(received, event, estimates, more=more, told=told)
+            return await self.reserve(charge, estimates, more=more, told=told)
         if refusing:
             limit = limits[refusing - 1]
             asked = {"requests": 1, "tokens": tokens, "dollars": microdollars}[limit.measure]
@@ -156,11 +152,12 @@ class QuotaLedger:
         return _spent(today), _spent(month)
 
     async def forget(self, user: User) -> int:
-        """Delete the usage of one person; the tenant's totals stay. Returns the number of days.
+        """Delete the usage of one person; the tenant's totals and nameless records stay. Returns the number of days.
 
         Totals that current limits need expire at the end of their day or month, because deleting data must
         not reset a budget.
         """
+        await self.charges.forget(user)
         at = now()
         days = [at.date() - timedelta(days=n) for n in range(keys.SPENT_S // keys.DAY_S + 1)]
         months = list(dict.fromkeys(f"{day:%Y-%m}" for day in days))

@@ -1,4 +1,4 @@
-"""Daily usage (UTC) by tenant, template, deployment, channel and person."""
+"""Daily usage (UTC) by tenant, template, deployment, channel, person and purpose."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
@@ -16,9 +16,13 @@ _BATCH = 500
 
 
 class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Usage totals. `microdollars` excludes calls whose price is unknown; `unpriced` counts them."""
+    """Usage totals. `microdollars` excludes calls whose price is unknown; `unpriced` counts them.
+
+    An answer counts as a turn of the deployment that gave it, and of no purpose.
+    """
 
     turns: int = 0
+    calls: int = 0
     tokens: int = 0
     images: int = 0
     microdollars: int = 0
@@ -30,7 +34,7 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The usage of one item on one day; `kind` is day, tenant, template, deployment, channel or person."""
+    """The usage of one item on one day; `kind` is day, tenant, template, deployment, channel, person or purpose."""
 
     day: date
     kind: str
@@ -39,7 +43,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageReports:
-    """Reads the usage that `settle.lua` writes. Every method raises StateUnavailable."""
+    """Reads the usage that `book.lua` writes. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

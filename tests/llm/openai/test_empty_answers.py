@@ -4,6 +4,7 @@ import pytest
 from aiohttp import web
 
 from bot.domain import telemetry
+from bot.domain.calls import CallLog, collected
 from bot.domain.prompts import Parameters
 from bot.llm.openai.chat_stream import ChatStream
 from bot.llm.openai.client import Clients
@@ -41,10 +42,15 @@ async def test_an_empty_answer_is_tried_elsewhere_once(azure: AzureSimulator, cl
     """Field fault 63: not five times, and not on the same deployment; both calls are paid for."""
     usage = counts({"prompt_tokens": 7, "completion_tokens": 3})
     first = sends(azure, "first", STOP + usage + DONE)
-    deltas, error = await heard(gateway(azure, clients, "first", "second").chat(asks("Hello")))
+    with collected(CallLog()) as log:
+        deltas, error = await heard(gateway(azure, clients, "first", "second").chat(asks("Hello")))
     assert (text_of(deltas), error) == ("You said: Hello", None)
     assert len(first) == 1
-    assert next(delta.usage.input_tokens for delta in deltas if delta.usage) == 7
+    assert [(one.outcome, one.deployment) for one in log.usage] == [
+        ("empty", "first"),
+        ("completed", "second"),
+    ]
+    assert (log.usage[0].input_tokens, log.usage[0].output_tokens) == (7, 3)
 
 
 async def test_two_empty_answers_are_explained(azure: AzureSimulator, clients: Clients) -> None:

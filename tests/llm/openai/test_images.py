@@ -9,9 +9,10 @@ from aiohttp import web
 from msgspec.structs import replace
 from PIL import Image as Pillow
 
+from bot.domain.calls import CallLog, collected
 from bot.domain.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed
 from bot.domain.prompts import Image, Message, Parameters, Prompt, Text, say
-from bot.domain.turns import Prices, Usage
+from bot.domain.turns import Prices
 from bot.llm.catalog.catalog import families
 from bot.llm.demo.model import deployments
 from bot.llm.openai import images
@@ -278,16 +279,21 @@ async def test_an_interrupted_image_is_retried_once(
     model, watcher = drawn_by_gpt_image(azure, connect), Watcher()
     gateway = Gateway([(model.deployment, model)])
     azure.fail(kind, after=1)
-    (picture,), usage = await gateway.draw(wish(), watcher)
+    with collected(CallLog()) as log:
+        (picture,), usage = await gateway.draw(wish(), watcher)
     assert picture.data
-    assert (usage.images, usage.estimated) == (1, True)
+    assert (usage.images, usage.estimated) == (1, False)
+    most = images.most(wish(), model.deployment).usd
+    assert [(one.outcome, one.usd, one.estimated) for one in log.usage] == [
+        ("failed", most, True),
+        ("completed", usage.usd, False),
+    ]
     assert len(watcher.seen) == 1 + images.PARTIAL_IMAGES
     azure.fail(kind, after=1, times=2)
-    with pytest.raises(ImageInterrupted) as broken:
+    with collected(CallLog()) as log, pytest.raises(ImageInterrupted):
         await gateway.draw(wish(), watcher)
     assert len(azure.journal) == 4
-    assert [item.estimated for item in broken.value.spent] == [True, True]
-    assert [item.usd for item in broken.value.spent] == [images.most(wish(), model.deployment).usd] * 2
+    assert [(one.usd, one.estimated) for one in log.usage] == [(most, True)] * 2
 
 
 @pytest.mark.parametrize(
@@ -304,14 +310,6 @@ def test_the_maximum_cost_of_images_is_reserved(prices: Prices, asked: Parameter
     spent = images.most(asks("a cat", "image", asked), replace(deployments()[1], prices=prices))
     assert spent.usd == (None if usd is None else pytest.approx(usd))
     assert (spent.images, spent.estimated) == (0, True)
-
-
-def test_interrupted_images_are_charged() -> None:
-    drawn, lost = Usage(deployment="a", images=1, usd=0.04), Usage(deployment="a", usd=0.03, estimated=True)
-    assert images.together(drawn, []) == drawn
-    both = images.together(drawn, [lost])
-    assert (both.usd, both.images, both.estimated) == (pytest.approx(0.07), 1, True)
-    assert images.together(drawn, [replace(lost, usd=None)]).usd is None
 
 
 def test_the_filter_can_stop_a_running_stream() -> None:

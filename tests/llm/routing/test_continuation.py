@@ -7,9 +7,10 @@ import pytest
 from msgspec.structs import replace
 from pydantic import SecretStr
 
+from bot.domain.calls import CallLog, collected
 from bot.domain.errors import ContentFiltered, ModelUnavailable
 from bot.domain.prompts import Prompt
-from bot.domain.turns import Delta, Prices, Usage
+from bot.domain.turns import Delta, Prices
 from bot.llm.protocol import AnswerTimeout
 from bot.llm.routing import router
 from bot.llm.routing.continuation import GO_ON, ContinuationDeduper
@@ -126,12 +127,13 @@ async def test_an_answer_after_a_timeout_is_not_continued() -> None:
 async def test_every_call_is_charged() -> None:
     priced = named("a", order=0, prices=Prices(input_usd=1.0, output_usd=10.0))
     gateway = over((priced, Scripted("a", after=AWAY)), (named("b", order=1), Scripted("b")))
-    deltas, error = await heard(gateway.chat(replace(asks("Hello"), input_tokens=100)))
+    with collected(CallLog()) as log:
+        deltas, error = await heard(gateway.chat(replace(asks("Hello"), input_tokens=100)))
     assert error is None
-    broken, whole = (delta.usage for delta in deltas if delta.usage)
-    assert broken == Usage(deployment="a", input_tokens=100, output_tokens=2, usd=0.00012, estimated=True)
-    assert whole is not None
-    assert not whole.estimated
+    broken, whole = log.usage
+    assert (broken.deployment, broken.input_tokens, broken.output_tokens) == ("a", 100, 2)
+    assert (broken.usd, broken.estimated, broken.outcome) == (0.00012, True, "failed")
+    assert (whole.estimated, whole.outcome) == (False, "completed")
     assert deltas[-1].finish == "stop"
 
 

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 from pydantic import SecretStr
 
+from bot.domain.calls import CallLog, collected
 from bot.domain.errors import ContentFiltered, ModelUnavailable
-from bot.domain.turns import Usage
 from bot.llm.catalog.deployments import DeploymentConfig
 from bot.llm.routing import router
 from bot.llm.routing.router import Gateway
@@ -52,13 +52,14 @@ async def test_the_first_may_still_win() -> None:
 
 
 async def test_both_are_counted() -> None:
-    deltas, error = await heard(
-        hedged(silent("a"), Scripted("b")).chat(replace(asks("Hello"), input_tokens=100))
-    )
+    with collected(CallLog()) as log:
+        _, error = await heard(
+            hedged(silent("a"), Scripted("b")).chat(replace(asks("Hello"), input_tokens=100))
+        )
     assert error is None
-    assert [delta.usage for delta in deltas if delta.usage] == [
-        Usage(deployment="a", input_tokens=100, usd=0.0, estimated=True),
-        Usage(deployment="b", input_tokens=100),
+    assert [(one.deployment, one.input_tokens, one.outcome) for one in log.usage] == [
+        ("a", 100, "interrupted"),
+        ("b", 100, "completed"),
     ]
 
 

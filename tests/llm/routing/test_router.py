@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
+from bot.domain.calls import CallLog, collected
 from bot.domain.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
 from bot.domain.prompts import Capability, Prompt
 from bot.domain.turns import Delta, Deployment
@@ -210,12 +211,13 @@ async def test_the_prompt_fits_the_next_deployment() -> None:
     assert over().next_asked("chat", None) is None
 
 
-async def test_a_stream_reports_its_cost_so_far() -> None:
-    model = Scripted("a")
+async def test_a_stream_notes_its_cost_so_far() -> None:
+    model, spent = Scripted("a"), list[tuple[bool, int]]()
     model.says = ["x" * 400, "y" * 10, "z" * 400]
-    deltas = [delta async for delta in over((named("a"), model)).chat(asks("Hello"))]
-    spent = [delta.so_far and (delta.so_far.estimated, delta.so_far.output_tokens) for delta in deltas]
-    assert spent == [(True, 100), None, (True, 203), None]
+    with collected(CallLog()) as log:
+        async for _ in over((named("a"), model)).chat(asks("Hello")):
+            spent.append((log.usage[0].estimated, log.usage[0].output_tokens))
+    assert spent == [(True, 100), (True, 100), (True, 203), (False, 0)]
 
 
 async def test_pictures_and_vectors_fall_back_too() -> None:

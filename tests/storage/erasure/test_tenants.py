@@ -23,10 +23,11 @@ from bot.storage.queue.dead_letters import DeadLetterQueue
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from bot.storage.usage.charges import Charges, charge
+from bot.storage.usage.charges import Charges
 from bot.storage.usage.quota import Estimate, QuotaLedger
 from bot.storage.usage.reports import UsageReports
 from tests.support.acts import received
+from tests.support.charges import charge_for, reserve
 from tests.support.dumps import traces
 
 ADA, EVE = User(id="ada", tenant="TACME"), User(id="evelyn", tenant="TBOLT")
@@ -72,10 +73,10 @@ class FakeServices:
             ended_at=now(),
             usage=(Usage(deployment="d", input_tokens=5, usd=0.01),),
         )
-        await self.ledger.reserve(asked, event, [Estimate(usd=0.01)])
+        await reserve(self.ledger, asked, event, Estimate(usd=0.01))
         sent = pack_prompts([Prompt(template="t@0", capability="chat", messages=(say("user", "hello"),))])
         pictures = {picture.ref: pack_image(picture)}
-        pending = charge(turn)
+        pending = charge_for(turn)
         await self.inbox.commit(claim, CommitRequest(turn=turn, sent=sent, pictures=pictures, charge=pending))
         await self.charges.settle(pending)
         await self.charges.tidy()

@@ -13,9 +13,10 @@ from bot.storage.conversations.turns import Turns
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Argument, Key, Redis, Script
-from bot.storage.usage.charges import Charges, charge, charge_of
+from bot.storage.usage.charges import Charges, charge_of
 from bot.storage.usage.quota import Estimate, QuotaLedger
 from tests.support.acts import ADA, received
+from tests.support.charges import called, charge_for, reserve
 
 USAGE = (Usage(deployment="d", input_tokens=5, usd=0.01),)
 ROOMS = ("test:room", "test:another", "test:third")
@@ -39,7 +40,7 @@ class Worker:
     async def admit(self, room: str = ROOMS[0]) -> None:
         asked = received(event=f"e in {room}", conversation=room)
         await self.inbox.accept(asked)
-        await self.ledger.reserve(asked, asked.id, [Estimate(tokens=50, usd=0.5)])
+        await reserve(self.ledger, asked, asked.id, Estimate(tokens=50, usd=0.5))
 
     def written(self, room: str = ROOMS[0]) -> CommitRequest:
         turn = Turn(
@@ -53,7 +54,7 @@ class Worker:
             ended_at=now(),
             usage=USAGE,
         )
-        return CommitRequest(turn=turn, charge=charge(turn))
+        return CommitRequest(turn=turn, charge=charge_for(turn))
 
     async def commit(self, room: str = ROOMS[0]) -> CommitRequest:
         await self.admit(room)
@@ -113,7 +114,7 @@ async def test_a_settled_charge_is_removed(worker: Worker) -> None:
 async def test_a_retry_adopts_the_reservation(worker: Worker, redis: Redis) -> None:
     await worker.admit()
     another = Worker(redis)
-    await another.ledger.reserve(received(event="e in test:room"), "e in test:room", [Estimate(usd=0.5)])
+    await reserve(another.ledger, received(event="e in test:room"), "e in test:room", Estimate(usd=0.5))
     assert await another.status() == 500_000, "the same event reserves once"
     written = worker.written()
     await another.inbox.commit(await another.claim(), written)
@@ -195,6 +196,6 @@ async def test_a_regenerated_answer_is_charged_again(worker: Worker) -> None:
     """A summary is created a second time for a regenerated answer."""
     asked = received(event="e")
     for _ in range(2):
-        await worker.ledger.reserve(asked, "e:summary", [Estimate(usd=0.5)], more=True)
-        await worker.ledger.charges.settle(charge_of(asked, "e:summary", "summary", USAGE, turns=0))
+        await reserve(worker.ledger, asked, "e:summary", Estimate(usd=0.5), more=True)
+        await worker.ledger.charges.settle(charge_of(asked, "e:summary", "summary", called(*USAGE), turns=0))
     assert await worker.status() == 20_000

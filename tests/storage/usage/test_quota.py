@@ -18,6 +18,7 @@ from bot.storage.usage.charges import Charges, charge_of
 from bot.storage.usage.quota import Estimate, PeriodUsage, QuotaLedger
 from bot.storage.usage.reports import UsageReports
 from tests.support.acts import ADA, BOB, received
+from tests.support.charges import called, reserve
 from tests.support.patience import PATIENCE_S
 
 USAGE = (Usage(deployment="d", input_tokens=100, output_tokens=20, usd=0.02), Usage(deployment="d", images=1))
@@ -35,7 +36,7 @@ class Till:
         self, event: str, estimate: Estimate = A_CENT, *, user: User = ADA, channel: str = ""
     ) -> str:
         asked = received(event=event, user=user, channel=channel)
-        return await self.ledger.reserve(asked, event, [estimate])
+        return await reserve(self.ledger, asked, event, estimate, attempt=event)
 
     async def settle(
         self, event: str, *usage: Usage, user: User = ADA, channel: str = "", turns: int = 1
@@ -43,7 +44,9 @@ class Till:
         asked: MessageReceived = received(
             event=event, user=user, channel=channel, conversation=f"test:{event}"
         )
-        await self.ledger.charges.settle(charge_of(asked, event, "assistant", usage, turns=turns))
+        await self.ledger.charges.settle(
+            charge_of(asked, event, "assistant", called(*usage, attempt=event), turns=turns)
+        )
 
 
 async def verdicts(*asked: Awaitable[str]) -> list[str]:
@@ -158,7 +161,9 @@ async def test_usage_adds_up_by_person_and_tenant(redis: Redis) -> None:
             await till.settle(event, *USAGE, user=person)
     today = now().date()
     week = today - timedelta(days=6)
-    once = PeriodUsage(turns=1, tokens=120, output_tokens=20, images=1, microdollars=20_000, unpriced=1)
+    once = PeriodUsage(
+        turns=1, calls=2, tokens=120, output_tokens=20, images=1, microdollars=20_000, unpriced=1
+    )
     assert await till.ledger.spent(ADA.tenant, ADA.id, week, today) == once + once
     assert await till.ledger.spent(ADA.tenant, None, week, today) == once + once + once
     assert once.input_tokens == 100
@@ -174,6 +179,7 @@ async def test_reports_and_quotas_agree(redis: Redis) -> None:
     today = now().date()
     found = {(line.kind, line.name): line.totals for line in await UsageReports(redis).rows(today, today)}
     assert {name: totals.turns for (_, name), totals in found.items()} == {
+        "answer": 0,
         "": 3,
         "d": 3,
         "assistant": 3,
@@ -199,6 +205,8 @@ async def test_deleting_a_person_keeps_the_tenants_totals(redis: Redis) -> None:
     assert not [name async for name in redis.scan("*") if name.endswith(":ada") and ":rate:" not in name]
     today = now().date()
     assert (await till.ledger.spent(ADA.tenant, None, today, today)).turns == 1
+    (record,) = await till.charges.records(ADA.tenant, "", today)
+    assert (record.person, record.conversation, len(record.usage)) == ("", "", len(USAGE))
     assert "person" not in {line.kind for line in await UsageReports(redis).rows(today, today)}
 
 
