@@ -158,7 +158,7 @@ class _AnswerWriter:
     def __init__(self, event_stream: EventStream, post: PostedMessage) -> None:
         self._event_stream = event_stream
         self._post = post
-        self._shown = ""
+        self._failed = False
         self._frames = 0
         self._growth = GrowingHtml()
         self.throttle = EditThrottle(self._write, FRAME_INTERVAL_S)
@@ -173,12 +173,11 @@ class _AnswerWriter:
             raise PlatformUnavailable(words, away.retry_after_s) from away
 
     async def _write(self, text: str) -> None:
-        html, same = await self._growth.html(text)
-        if html == self._shown:
-            return
-        before = self._shown if self._frames % WHOLE_EVERY else ""
-        self._frames += 1
-        self._shown = ""  # after a failure the next frame carries the whole text, too
-        event, at = self._post.data["message"], milliseconds(now())
-        await self.show(frames.text_frame(event, self._post.id, at, before, html, same if before else 0))
-        self._shown = html
+        whole = self._failed or (self._frames > 0 and self._frames % WHOLE_EVERY == 0)
+        self._failed = True  # after a failure the next frame carries the whole text, too
+        if step := await self._growth.html(text, whole=whole):
+            self._frames += 1
+            event, at = self._post.data["message"], milliseconds(now())
+            frame = frames.TextFrame(event=event, post=self._post.id, at=at, keep=step[0], html=step[1])
+            await self.show(frame)
+        self._failed = False

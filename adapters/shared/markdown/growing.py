@@ -29,86 +29,93 @@ class Growing:
 
     def tidied(self, text: str) -> str:
         """The text without raw markup: fences and emphasis are closed, unfinished links and tables left out."""
-        shown, fence = self._open_fence(text)
+        end, fence = self._open_fence(text)
         if fence:
-            return f"{shown.rstrip()}\n{fence}"
-        start, shown = self._without_halves(self._without_signs(shown), rows=True)
-        tail = shown[start:]
+            return f"{text[:end].rstrip()}\n{fence}"
+        start, end = self._without_halves(text, self._without_signs(text, end), rows=True)
+        tail = text[start:end]
         if len(tail) > MAX_RUN:
-            return shown[:start] + tail
+            return text[:end]
         marks = open_marks(tail)
         if marks:
             tail = tail.rstrip(_SIGNS + " \n")
             marks = open_marks(tail)
         closers = "".join(sign for _, sign in reversed(marks))
-        return shown[:start] + (tail.rstrip() + closers if closers else tail)
+        return text[: start + len(tail.rstrip())] + closers if closers else text[: start + len(tail)]
 
     def settled(self, text: str) -> str:
         """The part whose rendering can't change later: always a prefix of `text`.
 
         An open code fence is included, as CommonMark shows it; open emphasis, links, tables and headings are not.
         """
-        shown, fence = self._open_fence(text)
+        end, fence = self._open_fence(text)
         if fence:
-            return shown
-        start, shown = self._without_halves(self._without_signs(shown), rows=False)
-        tail = shown[start:]
+            return text[:end]
+        start, end = self._without_halves(text, self._without_signs(text, end), rows=False)
+        tail = text[start:end]
         before, _, last = tail.rpartition("\n")
         if last.lstrip().startswith("#"):
             tail = before
         if len(tail) <= MAX_RUN and (marks := open_marks(tail)):
             tail = tail[: marks[0][0]].rstrip(_SIGNS)
         before, _, last = tail.rpartition("\n")
-        return shown[:start] + _without_half_link(before if _only_signs(last) else tail)
+        return text[: start + _before_half_link(before if _only_signs(last) else tail)]
 
-    def _open_fence(self, text: str) -> tuple[str, str]:
-        """The text without an unfinished fence line, and the marker that would close an open fence."""
+    # What may be shown is a prefix of the text. These find its end, so that a long text is copied once.
+
+    def _open_fence(self, text: str) -> tuple[int, str]:
+        """The end without an unfinished fence line, and the marker that would close an open fence."""
         scanner = self.scanner
         scanner.read(text)
         last = text[scanner.at :]
         if not scanner.fence:
-            return (text[: scanner.at].rstrip() if _HALF_FENCE.match(last) else text), ""
+            return len(text[: scanner.at].rstrip() if _HALF_FENCE.match(last) else text), ""
         half_closed = last.strip() and not last.strip().strip(scanner.fence[0])
-        return (text[: scanner.at].removesuffix("\n") if half_closed else text), scanner.fence
+        return _before_break(text, scanner.at) if half_closed else len(text), scanner.fence
 
-    def _run(self, text: str) -> int:
-        """Where the last inline text begins."""
-        scanner = self.scanner
-        if len(text) > scanner.at and scanner.begins_run(text[scanner.at :]):
-            return scanner.at
-        return min(scanner.run, len(text))
+    def _run(self, last: str, end: int) -> int:
+        """Where the last inline text before `end` begins; `last` is the unfinished line."""
+        if last and self.scanner.begins_run(last):
+            return self.scanner.at
+        return min(self.scanner.run, end)
 
-    def _without_signs(self, text: str) -> str:
-        """The text without a last line that has only markup so far."""
+    def _without_signs(self, text: str, end: int) -> int:
+        """The end without a last line that has only markup so far."""
         at = self.scanner.at
-        return text[:at].removesuffix("\n") if _only_signs(text[at:]) else text
+        return _before_break(text, at) if _only_signs(text[at:end]) else end
 
-    def _without_halves(self, text: str, rows: bool) -> tuple[int, str]:
-        """Where the last inline text begins, and the text without an unfinished link or table.
+    def _without_halves(self, text: str, end: int, rows: bool) -> tuple[int, int]:
+        """Where the last inline text begins, and the end without an unfinished link or table.
 
         With `rows`, complete rows of a table stay.
         """
-        start, at, table = self._run(text), self.scanner.at, self.scanner.table
-        last = text[at:]
+        at, table = self.scanner.at, self.scanner.table
+        last = text[at:end]
+        start = self._run(last, end)
         if last.lstrip(" >").startswith("|"):
             table = at if table < 0 else table
         elif last:
             table = -1
         if table < 0:
-            return start, text[:start] + _without_half_link(text[start:])
-        whole = text[table:at].rstrip("\n") if rows else ""
-        shown = text[:table] + whole if whole.count("\n") > 1 else text[:table].removesuffix("\n")
-        return min(start, len(shown)), shown
+            return start, start + _before_half_link(text[start:end])
+        whole = text[table : min(at, end)].rstrip("\n") if rows else ""
+        end = table + len(whole) if whole.count("\n") > 1 else _before_break(text, table)
+        return min(start, end), end
+
+
+def _before_break(text: str, at: int) -> int:
+    """The position without the line break before it, if there is one."""
+    return at - (text[at - 1 : at] == "\n")
 
 
 def _only_signs(line: str) -> bool:
     return len(line) <= _MAX_SIGNS and _ONLY_SIGNS.fullmatch(line) is not None
 
 
-def _without_half_link(tail: str) -> str:
-    begin = max(len(tail) - _MAX_LINK, 0)
-    half = _HALF_LINK.search(tail, begin)
-    return tail[: half.start()] if half else tail
+def _before_half_link(tail: str) -> int:
+    """The length of the text without an unfinished link."""
+    half = _HALF_LINK.search(tail, max(len(tail) - _MAX_LINK, 0))
+    return half.start() if half else len(tail)
 
 
 def tidy(text: str) -> str:

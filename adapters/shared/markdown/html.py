@@ -56,6 +56,13 @@ _ATTRIBUTES = {
     "th": {"style"},
     "td": {"style"},
 }
+SANITIZER = nh3.Cleaner(
+    tags=_TAGS,
+    attributes=_ATTRIBUTES,
+    url_schemes={"http", "https", "mailto"},
+    link_rel="noopener noreferrer nofollow",
+    filter_style_properties={"text-align"},
+)
 
 
 def to_html(text: str) -> str:
@@ -65,15 +72,7 @@ def to_html(text: str) -> str:
     """
     text = _ONE_TILDE.sub(TILDE, _TAG.sub(LESS_THAN, formulas.hidden(bounded(text))))
     html = _IMAGE.sub(lambda found: f'<a href="{found[1]}">{found[2] or found[1]}</a>', _rendered(text))
-    clean = nh3.clean(
-        html,
-        tags=_TAGS,
-        attributes=_ATTRIBUTES,
-        url_schemes={"http", "https", "mailto"},
-        link_rel="noopener noreferrer nofollow",
-        filter_style_properties={"text-align"},
-    )
-    return formulas.shown(clean)
+    return formulas.shown(SANITIZER.clean(html))
 
 
 def _rendered(text: str) -> str:

@@ -1,6 +1,7 @@
 """Markdown whose images are links, because loading one from a foreign host could leak data to it."""
 
 import re
+from bisect import bisect_right
 
 from adapters.shared.markdown.marks import code_spans
 from adapters.shared.markdown.scanner import Scanner
@@ -85,14 +86,19 @@ class ImageRemover:
     def __init__(self) -> None:
         self._scanner = Scanner()
         self._text = ""
-        self._done = 0
+        self._done = -1  # the end of the blocks in `_shown`; nothing is to be removed if it is negative
         self._shown = ""
 
     def removed(self, text: str) -> str:
         """The text so far with images as links and HTML as text."""
         if not text.startswith(self._text):
-            self._done, self._shown = 0, ""
-        self._text = text
+            self.__init__()
+        before, self._text = len(self._text), text
+        if self._done < 0:
+            found = _IMAGE_OR_HTML.search(text, max(before - 1, 0))
+            if not found:
+                return text
+            self._begin(text, found.start())
         self._scanner.read(text)
         if (stable := self._scanner.stable) > self._done:
             self._shown += without_images(text[self._done : stable])
@@ -102,3 +108,10 @@ class ImageRemover:
         if len(tail) > _SMALL:  # broken everywhere, until its end shows what is code
             return self._shown + _HTML.sub(BROKEN, _broken(tail)) + code
         return self._shown + without_images(tail) + code
+
+    def _begin(self, text: str, first: int) -> None:
+        """Leave the blocks before that of the first image or HTML as they are."""
+        self._scanner.read(text)
+        borders = self._scanner.borders
+        self._done = borders[bisect_right(borders, first) - 1]
+        self._shown = text[: self._done]

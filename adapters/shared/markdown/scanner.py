@@ -1,6 +1,7 @@
 """Reads growing Markdown line by line, and finds its finished blocks."""
 
 import re
+from collections.abc import Mapping
 from copy import copy
 from itertools import pairwise
 
@@ -13,6 +14,22 @@ _MARKERS = frozenset("-+*0123456789")
 _RUNS = _MARKERS | {"#", "|"}
 """First characters of lines that are list items, or begin inline text of their own."""
 _FENCE = re.compile(r"[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(`{3,}(?=[^`]*$)|~{3,})")
+_WORDS = r"(?:[^\s>#+*\-\d`~_|]|\*\*[^\s*]|`[^\s`]|_[^\s_])[^\n]*+\n"
+"""What is only text, up to the end of its line."""
+_NESTED = r"(?:[-+*]|[0-9]{1,9}[.)])"
+_USUAL = re.compile(
+    rf"(?:(?P<text>(?:{_WORDS})++)"
+    r"|(?P<whole>#{1,6}(?:[ \t][^\n]*+)?\n|```[^`\n]*+\n[^`]*+(?<=\n)```\n)"
+    rf"|(?P<bullets>[-+*] {_WORDS}(?:(?:[-+*]| {{2,}}{_NESTED}) {_WORDS})*+)"
+    rf"|(?P<numbers>1[.)] {_WORDS}(?:(?:[0-9][.)]| {{3,}}{_NESTED}) {_WORDS})*+)"
+    r"|(?P<rows>(?:\|[^\n]*+\n)++)"
+    rf"|(?P<quote>(?:> {_WORDS})++)"
+    r"|\n)\n*+"
+)
+"""Lines of one kind in their usual form, and the blank lines after them: most of a text. Line by line, they take four
+times as long. `whole` are headings and code, which no later line can continue."""
+_WIDTHS: Mapping[str | None, int] = {"bullets": 2, "numbers": 3}
+"""Columns of indentation that belong to such list items."""
 
 
 class Scanner:
@@ -21,11 +38,10 @@ class Scanner:
     `borders` are the positions between top-level blocks: text before the last one is finished and can't change,
     except for link definitions. `fence` is the marker of the code fence that is open after the last complete
     line, at any depth, and `fence_at` the start of its line. `run` is the start of the last inline text, `table`
-    that of the table rows at the end, or -1. Positions are in characters. `lines_read` counts processed lines.
+    that of the table rows at the end, or -1. Positions are in characters.
     """
 
     def __init__(self) -> None:
-        self.lines_read = 0
         self._restart("")
 
     def _restart(self, text: str) -> None:
@@ -50,10 +66,8 @@ class Scanner:
         self._text = text
         end = text.rfind("\n", self._searched)
         self._searched = len(text)
-        for line in text[self.at : end].split("\n") if end >= 0 else ():
-            stop = self.at + len(line) + 1
-            self._line(line, self.at, stop)
-            self.at = stop
+        while self.at <= end:
+            self.at = self._next(text, self.at, end + 1)
 
     def borders_of(self, text: str) -> list[int]:
         """The borders of a text whose last line counts as complete; it may still be continued later."""
@@ -69,17 +83,46 @@ class Scanner:
         """Whether an unfinished line begins inline text of its own."""
         return bool(line.lstrip(" >").startswith("|") or _ANY_MARKER.match(line) or _HEADING.match(line))
 
+    def _next(self, text: str, start: int, end: int) -> int:
+        """Read what begins at `start`, of the complete lines before `end`: usual lines, or any one. Returns its end."""
+        if self.fence and self._within == "top":
+            marker = text.find(self.fence, start, end)
+            if marker < 0:
+                return end
+            start = max(text.rfind("\n", start, marker) + 1, start)
+        elif not self.fence and (usual := _USUAL.match(text, start, end)):
+            self._together(usual.lastgroup, text, start, usual.end())
+            return usual.end()
+        stop = text.index("\n", start) + 1
+        self._line(text[start : stop - 1], start, stop)
+        return stop
+
+    def _together(self, kind: str | None, text: str, start: int, stop: int) -> None:
+        """Read usual lines of one kind (None: blank ones), and the blank lines after them."""
+        begins = self._apart and kind is not None
+        if kind in _WIDTHS:
+            begins = begins and not self._item
+        elif kind == "quote":
+            begins = begins or self._item > 0
+        if begins or kind == "whole":
+            self._item = 0
+            self._border(start)
+        self._item = _WIDTHS.get(kind, self._item)
+        self._apart = kind in ("whole", None) or text.endswith("\n\n", start, stop)
+        if self._apart:
+            self.run = stop
+        elif kind in _WIDTHS or kind == "rows":
+            self.run = max(text.rfind("\n", start, stop - 1) + 1, start)
+        if self._apart or kind != "rows":
+            self.table = -1
+        elif self.table < 0:
+            self.table = start
+
     def _line(self, line: str, start: int, stop: int) -> None:
-        self.lines_read += 1
         if self.fence and not (self._within != "top" and self._leaves_fence(line)):
             if self.fence in line and not line.strip(" \t>").strip(self.fence[0]):
                 self.fence, self.run = "", stop
                 self._apart = self._within == "top"
-        elif line[:1].isalpha():  # the usual case: text, which can only begin a paragraph
-            if self._apart:
-                self._item, self._apart = 0, False
-                self._border(start)
-            self.table = -1
         elif not (bare := line.strip(" \t>")):
             self.run, self.table = stop, -1
             self._apart = self._apart or not line.strip()

@@ -62,6 +62,7 @@ class Splitter:
     def _reset(self) -> None:
         self._scanner = Scanner()
         self._borders: list[int] = []
+        self._stable = 0  # the start of the first block that may grow
         self._settled: list[str] = []
         self._at = 0
         self._lead = ""
@@ -73,6 +74,9 @@ class Splitter:
         self._text = text
         if borders is None:
             borders = self._scanner.borders_of(text)
+            self._stable = self._scanner.stable
+        else:
+            self._stable = borders[-1] if borders else 0
         self._borders = [*borders[: bisect_left(borders, len(text))], len(text)]
         size = _WINDOW * self._limit
         while True:
@@ -80,7 +84,8 @@ class Splitter:
             window = self._lead + text[self._at : end]
             whole = end >= len(text)
             if whole and self._measure(window) <= self._limit:
-                return self._settled + ([window] if window.strip() else [])
+                rest = window.rstrip() if self._settled else window
+                return self._settled + ([rest] if rest.strip() else [])
             found = list(_pack(self._pieces(end), self._limit, self._measure))
             before = len(self._settled)
             settled = self._settle(found, window) or (
@@ -92,14 +97,14 @@ class Splitter:
             size = _WINDOW * self._limit if settled else 2 * size
 
     def _settle(self, found: Sequence[_Piece], window: str, anywhere: bool = False) -> bool:
-        """Finalize the parts that are followed by enough text that they can't change.
+        """Finalize the parts that are followed by enough text that they can't change, or by a whole block.
 
         With `anywhere`, also parts after which the rest may be parsed differently.
         """
         last = -1
         for number, part in enumerate(found):
-            if len(window) - part.end < 2 * self._limit:
-                break
+            if len(window) - part.end < 2 * self._limit and not self._precedes_whole_block(part, window):
+                continue
             if (anywhere or part.lead is not None) and part.end > len(self._lead):
                 last = number
         if last < 0:
@@ -110,6 +115,14 @@ class Splitter:
         while not self._lead and self._text[self._at : self._at + 1] == "\n":
             self._at += 1
         return True
+
+    def _precedes_whole_block(self, part: _Piece, window: str) -> bool:
+        """Whether a part ends with a block, and the next one, which did not fit, is complete in the window, too."""
+        shift = self._at - len(self._lead)
+        at = bisect_left(self._borders, shift + part.end)
+        start, stop = self._borders[at], self._borders[min(at + 1, len(self._borders) - 1)]
+        complete = start < stop <= min(self._stable, shift + len(window))
+        return start == shift + part.end and complete and not self._text[start:stop].isspace()
 
     def _pieces(self, end: int) -> Iterator[_Piece]:
         """The blocks from the last final part up to `end`; too long ones are cut."""

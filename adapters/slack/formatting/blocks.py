@@ -2,7 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
 from enum import IntEnum
 from itertools import chain
 from typing import Any
@@ -32,11 +34,12 @@ VARY_ACTION, CONFIRM_ACTION = "variations", "confirm"
 
 _BROADCAST = "here|channel|everyone"
 _UNFINISHED = re.compile(rf"(?:[<@][^\s<>@]{{0,{HOLD_BACK}}}|!)\Z")
-_SIGN = re.compile(
+_MENTIONS = (
     rf"<(?P<entity>(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^)))"
     rf"|@(?P<handle>(?<![^\W_]@)(?<![^\W_][_.+-]@)(?=(?i:{_BROADCAST})))"
-    r"|`(?P<tick>`*)|\n(?P<line>(?:[ \t>]*(?P<fence>```|~~~))?)"
 )
+_MENTION = re.compile(_MENTIONS)
+_SIGN = re.compile(rf"{_MENTIONS}|`(?P<tick>`*)|\n(?P<line>(?:[ \t>]*(?P<fence>```|~~~))?)")
 """Each alternative begins with a different character, which keeps the search fast."""
 _FENCE = re.compile(r"(?P<line>[ \t>]*(?P<fence>```|~~~))")  # at the start of a line
 _MAX_OPEN_LINE = 2_000  # characters of an unfinished line that are processed again when text is added
@@ -69,14 +72,23 @@ def defused(text: str) -> str:
     return without_images(Defusing().defused(text))
 
 
+@dataclass(slots=True)
+class _Code:
+    """Whether a text is code at a position: within which fence, or after an open backtick."""
+
+    at: int = 0
+    fence: str = ""
+    ticked: bool = False
+
+
 class Defusing:
     """Defuses a growing text. All but the end of its last line is processed once."""
 
     def __init__(self) -> None:
         self._text = ""
         self._at = 0
-        self._done: list[str] = []
-        self._fence, self._ticked = "", False
+        self._done: str | None = None  # defused up to `_at`; None if that changes nothing
+        self._code = _Code()
 
     def defused(self, text: str) -> str:
         """The text so far, defused; see `defused`."""
@@ -84,32 +96,54 @@ class Defusing:
             self.__init__()
         self._text = text
         if (end := _border(text, self._at)) > self._at:
-            self._done = ["".join([*self._done, self._defuse_until(end)])]
+            new = self._defuse_until(end, final=True)
+            if self._done is not None or new is not None:
+                self._done = f"{self._before()}{text[self._at : end] if new is None else new}"
             self._at = end
-        fence, ticked = self._fence, self._ticked
-        rest = self._defuse_until(len(text))
-        self._fence, self._ticked = fence, ticked
-        return "".join([*self._done, rest])
+        rest = self._defuse_until(len(text), final=False)
+        if self._done is None and rest is None:
+            return text
+        return f"{self._before()}{text[self._at :] if rest is None else rest}"
 
-    def _defuse_until(self, end: int) -> str:
-        """The new text up to `end`, defused. Code is recognized from what precedes it, so results stay valid."""
+    def _before(self) -> str:
+        return self._text[: self._at] if self._done is None else self._done
+
+    def _defuse_until(self, end: int, final: bool) -> str | None:
+        """The new text up to `end`, defused; None if it has no mentions. Code is looked for only before mentions.
+
+        What is not `final` is read again next time.
+        """
+        if not _MENTION.search(self._text, self._at, end):
+            return None
         pieces: list[str] = []
         at = self._at
-        first = _FENCE.match(self._text, at, end) if self._text[at - 1 : at] in ("", "\n") else None
-        begun = first.end() if first else at
-        for sign in chain([first] if first else [], _SIGN.finditer(self._text, begun, end)):
-            kind = sign.lastgroup
-            if kind in ("entity", "handle"):
-                if kind == "entity" or not (self._fence or self._ticked or _in_url(sign)):
-                    pieces += [self._text[at : sign.end()], _WORD_JOINER]
-                    at = sign.end()
-            elif kind == "line" and (mark := sign["fence"]):
-                self._ticked = False
-                if self._fence in ("", mark):
-                    self._fence = "" if self._fence else mark
-            elif not self._fence:
-                self._ticked = kind == "tick" and not self._ticked
+        for _ in _mentions(self._text, at, self._code):
+            pass
+        for found in _mentions(self._text, end, self._code if final else copy(self._code)):
+            pieces += [self._text[at:found], _WORD_JOINER]
+            at = found
         return "".join([*pieces, self._text[at:end]])
+
+
+def _mentions(text: str, end: int, code: _Code) -> Iterator[int]:
+    """Where to break the mentions from `code.at` to `end`; `code` moves there.
+
+    Code is recognized from what precedes it, so results stay valid.
+    """
+    at, code.at = code.at, end
+    first = _FENCE.match(text, at, end) if text[at - 1 : at] in ("", "\n") else None
+    begun = first.end() if first else at
+    for sign in chain([first] if first else [], _SIGN.finditer(text, begun, end)):
+        kind = sign.lastgroup
+        if kind in ("entity", "handle"):
+            if kind == "entity" or not (code.fence or code.ticked or _in_url(sign)):
+                yield sign.end()
+        elif kind == "line" and (mark := sign["fence"]):
+            code.ticked = False
+            if code.fence in ("", mark):
+                code.fence = "" if code.fence else mark
+        elif not code.fence:
+            code.ticked = kind == "tick" and not code.ticked
 
 
 def _border(text: str, start: int) -> int:

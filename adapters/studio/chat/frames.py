@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 from PIL import Image as Pillow
 
-from adapters.shared.markdown import aside, to_html, utf16
+from adapters.shared.markdown import aside, to_html
 from adapters.studio.web.direction import directed
 from adapters.studio.web.highlight import coloured
 from bot.domain.events import User
@@ -109,35 +109,31 @@ def render(text: str, whole: bool = True) -> str:
 
     In a text that is not `whole` only short code is highlighted, as it is rendered repeatedly.
     """
+    if not text:
+        return ""
     html = _ALIGNED.sub(lambda cell: f'<{cell[1]} class="{cell[2]}">', to_html(text))
     return directed(coloured(html, whole))
 
 
-async def rendered(text: str, whole: bool = True) -> str:
+async def rendered(text: str) -> str:
     """The same, in a thread if it is long or has code: the first use of a language loads its lexer."""
     await asyncio.sleep(0)  # lets other tasks run first
-    code = "```" in text or "~~~" in text
-    return await aside(sys.maxsize if code else len(text), render, text, whole)
+    return await aside(_work(text), render, text)
+
+
+async def rendered_both(finished: str, rest: str) -> tuple[str, str]:
+    """The same for finished blocks and for what is not finished after them."""
+    await asyncio.sleep(0)
+    return await aside(_work(finished) + _work(rest), lambda: (render(finished), render(rest, whole=False)))
+
+
+def _work(text: str) -> int:
+    return sys.maxsize if "```" in text or "~~~" in text else len(text)
 
 
 def milliseconds(at: datetime) -> int:
     """Unix time in milliseconds."""
     return int(at.timestamp() * 1000)
-
-
-def text_frame(event: str, post: str, at: int, before: str, html: str, same: int = 0) -> TextFrame:
-    """The difference from `before` to `html`, so that only what is new is sent.
-
-    The first `same` characters are known to be equal.
-    """
-    low, high = same, min(len(before), len(html))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if html.startswith(before[low:middle], low):
-            low = middle
-        else:
-            high = middle - 1
-    return TextFrame(event=event, post=post, at=at, keep=utf16(html[:low]), html=html[low:])
 
 
 async def done_frame(conversation: str, event: str, post: str, at: int, reply: Reply) -> DoneFrame:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from adapters.studio.auth.guard import HttpError, person_of
 from adapters.studio.chat.event_streams import open_stream, write_line
-from adapters.studio.chat.frames import milliseconds, rendered, text_frame
+from adapters.studio.chat.frames import rendered
 from adapters.studio.chat.growing_text import GrowingHtml
 from adapters.studio.chat.requests import body_of
 from adapters.studio.page import Page, Route, render
@@ -31,7 +31,6 @@ from adapters.studio.playground.saved_configs import SavedConfigRoutes
 from adapters.studio.web.highlight import code
 from bot.conversation.playground import Playground
 from bot.domain.errors import ConfigError, Refused, Unavailable
-from bot.domain.events import now
 from bot.domain.prompts import Prompt, Template
 from bot.domain.turns import Deployment, Turn
 from bot.prompts.editing import PromptEditor
@@ -180,7 +179,6 @@ class _FrameWriter:
     def __init__(self, response: web.StreamResponse) -> None:
         self._response = response
         self._growth = GrowingHtml()
-        self._shown = ""
         self._at = 0.0
         self.gone = False
 
@@ -190,12 +188,10 @@ class _FrameWriter:
             return False
         if time.monotonic() - self._at < FRAME_INTERVAL_S:
             return True
-        html, same = await self._growth.html(text)
-        step = text_frame("", "", milliseconds(now()), self._shown, html, same if self._shown else 0)
-        self._shown = html
         try:
-            frame = {"kind": "text", "post": "", "keep": step.keep, "html": step.html}
-            await write_line(self._response, frame)
+            if step := await self._growth.html(text):
+                frame = {"kind": "text", "post": "", "keep": step[0], "html": step[1]}
+                await write_line(self._response, frame)
         except ConnectionError:
             return False
         self._at = time.monotonic()

@@ -2,16 +2,16 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
 
 _PART = re.compile(r"<(?P<end>/?)(?P<tag>[a-z][a-z0-9]*)[^>]*>|[^<]+")
-_BLOCKS = ("p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "th", "td")
+_BLOCK = re.compile(r"<(?:p|h[1-6]|li|t[hd])(?=[ >])")
 _RIGHT_TO_LEFT = re.compile(
     "[\u0590-\u08ff\ufb1d-\ufdcf\ufdf0-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
 )
 _SLICE = 100_000
 _CONTAINERS = ("ul", "ol", "blockquote", "table")
-_CONTAINER = re.compile(r"<(ul|ol|blockquote|table)(?=[ >])")
+_CONTAINER = re.compile(r"<(?:ul|ol|blockquote|table)(?=[ >])")
+_EITHER = re.compile(rf"{_BLOCK.pattern}|{_CONTAINER.pattern}")
 
 
 def directed(html: str) -> str:
@@ -23,8 +23,8 @@ def directed(html: str) -> str:
     if _has_right_to_left(html):
         found = iter(_of_containers(html))
         html = _CONTAINER.sub(lambda tag: f'{tag[0]} dir="{next(found)}"', html)
-        return _automatic(html, _BLOCKS)
-    return _automatic(html, (*_BLOCKS, *_CONTAINERS))
+        return _BLOCK.sub(_automatic, html)
+    return _EITHER.sub(_automatic, html)
 
 
 def _has_right_to_left(html: str) -> bool:
@@ -33,11 +33,8 @@ def _has_right_to_left(html: str) -> bool:
     return any(_RIGHT_TO_LEFT.search(html, at, at + _SLICE) for at in slices)
 
 
-def _automatic(html: str, tags: Iterable[str]) -> str:
-    """The HTML with `dir="auto"` in these tags. One replacement for each is ten times as fast as a pattern."""
-    for tag in tags:
-        html = html.replace(f"<{tag} ", f'<{tag} dir="auto" ').replace(f"<{tag}>", f'<{tag} dir="auto">')
-    return html
+def _automatic(tag: re.Match[str]) -> str:
+    return f'{tag[0]} dir="auto"'
 
 
 def _of_containers(html: str) -> list[str]:

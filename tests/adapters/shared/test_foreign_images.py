@@ -82,7 +82,7 @@ def test_no_chunk_of_a_stream_is_an_image(text: str) -> None:
 async def test_the_studio_shows_no_image_while_streaming(text: str) -> None:
     html = GrowingHtml()
     for end in range(0, len(text) + 1, 3):
-        shown, _ = await html.html(text[:end])
+        _, shown = await html.html(text[:end], whole=True) or (0, "")
         assert not LOADS.search(shown)
 
 

@@ -4,8 +4,11 @@ import random
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
-from adapters.shared.markdown import parse, plain, settled, split, tidy, to_html
+from adapters.shared.markdown import Scanner, Splitter, parse, plain, settled, split, tidy, to_html
 
 SAMPLE = """# A heading
 
@@ -255,3 +258,83 @@ def test_remote_images_become_links() -> None:
     assert "<img" not in html
     assert 'href="https://example.com/c.png?q=secret"' in html
     assert 'rel="noopener noreferrer nofollow"' in html
+
+
+LINES = (
+    *(
+        "",
+        "",
+        " ",
+        "text",
+        "**bold** text",
+        "_text_",
+        "`code` text",
+        "***",
+        "- - -",
+        "===",
+        "# heading",
+        "#",
+        "#tag",
+    ),
+    *(
+        "- item",
+        "* item",
+        "  - nested",
+        "   1. nested",
+        " - item",
+        "-",
+        "- # a",
+        "- ```",
+        "  text",
+        "\ttext",
+        "text\r",
+    ),
+    *("1. item", "2. item", "10) item", "1.", "| a | b |", "  | a", "> quote", "> - item", "> ```", ">"),
+    *(
+        "```",
+        "```py",
+        "~~~",
+        "````",
+        "  ```",
+        "`````",
+        "    code",
+        "2026 text",
+        "\u00b2 text",
+        "\u0663. text",
+    ),
+)
+
+
+def positions(text: str, cuts: list[int]) -> list[object]:
+    """What a scanner finds in a text that grows in these steps."""
+    scanner = Scanner()
+    found: list[object] = []
+    for end in (*sorted(cuts), len(text)):
+        found.append([*scanner.borders_of(text[:end])])
+        found.append(
+            (scanner.at, scanner.fence, scanner.fence and scanner.fence_at, scanner.run, scanner.table)
+        )
+    return found
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=12).map("\n".join), st.lists(st.integers(0, 80), max_size=3))
+@examples(max_examples=600, deadline=None)
+def test_lines_mean_together_what_they_mean_alone(text: str, cuts: list[int]) -> None:
+    """Usual lines are read together, to save time."""
+    together = positions(text, cuts)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("adapters.shared.markdown.scanner._USUAL", re.compile("(?!)"))
+        assert together == positions(text, cuts)
+
+
+@given(st.lists(st.integers(0, 12_000), max_size=30), st.sampled_from([300, 1_000, 2_500]))
+@examples(max_examples=40, deadline=None)
+def test_parts_of_a_stream_stay(cuts: list[int], limit: int) -> None:
+    """They are final once a whole block follows, and the same as if the text had come at once."""
+    text = "\n\n".join([SAMPLE.strip()] * 20)
+    splitter = Splitter(limit)
+    parts = split(text, limit)
+    for end in sorted(cuts):
+        shown = splitter.split(text[:end].strip("\n"))[:-2]
+        assert shown == parts[: len(shown)]
+    assert splitter.split(text) == parts

@@ -13,10 +13,12 @@ from aiohttp import ClientResponse, ClientSession, CookieJar
 from PIL import Image as Pictures
 from pydantic import SecretStr
 
+from adapters.shared.markdown import tidy
 from adapters.studio.adapter import WHOLE_EVERY
 from adapters.studio.auth.guard import COOKIE, Guard
 from adapters.studio.auth.login_throttle import WRONG_TOKENS_PER_MINUTE
-from adapters.studio.chat.frames import done_frame, past_turn, render, text_frame
+from adapters.studio.chat.frames import done_frame, past_turn, render
+from adapters.studio.chat.growing_text import GrowingHtml
 from adapters.studio.chat.requests import MAX_BODY_BYTES, MAX_TEXT
 from adapters.studio.pages import chat
 from bot.domain.errors import NotAllowed
@@ -133,9 +135,15 @@ async def test_text_frames_add_up_to_the_html(http: ClientSession, studio: Studi
     assert done["html"].startswith(text[:30])
 
 
-def test_a_text_frame_counts_utf_16_units() -> None:
-    step = text_frame("e", "p", 0, "<p>😀 ab</p>", "<p>😀 abc</p>")
-    assert (step.keep, step.html) == (8, "c</p>")
+async def test_kept_html_is_counted_in_utf_16_units() -> None:
+    growth = GrowingHtml()
+    shown = b""
+    for text in ("😀 ab", "😀 abc", "😀 abc\n\n**😀", "😀 abc\n\n**😀** d\n\n# e\n", "😀", "😀 f"):
+        keep, html = await growth.html(text) or pytest.fail("The HTML has changed.")
+        shown = shown[: keep * 2] + html.encode("utf-16-le")
+        assert shown.decode("utf-16-le") == render(tidy(text))
+        assert await growth.html(text) is None
+        assert await growth.html(text, whole=True) == (0, render(tidy(text)))
 
 
 def test_aligned_columns_need_no_inline_style() -> None:
