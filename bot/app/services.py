@@ -152,6 +152,7 @@ async def open_services(settings: Settings, *, folder: Path | None = None) -> As
     found = find_deployment_config(settings)
     async with AsyncExitStack() as stack:
         storage = await _storage(settings, folder, stack)
+        stack.push_async_callback(storage.charges.close)
         latency = await stack.enter_async_context(Latency(storage.redis).keeping())
         gateway = await stack.enter_async_context(_connect(found, storage.redis, latency))
         model_info = ModelInfo(gateway, settings.limits, counts=await _counts(settings))
@@ -171,6 +172,13 @@ async def open_services(settings: Settings, *, folder: Path | None = None) -> As
             personal_data=commands.personal_data,
             engine=await _engine(settings, storage, commands, stack),
         )
+
+
+@asynccontextmanager
+async def open_storage(settings: Settings) -> AsyncGenerator[Storage]:
+    """Only what needs Redis. Raises ConfigError."""
+    async with AsyncExitStack() as stack:
+        yield await _storage(settings, None, stack)
 
 
 async def _storage(settings: Settings, folder: Path | None, stack: AsyncExitStack) -> Storage:

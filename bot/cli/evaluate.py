@@ -95,9 +95,26 @@ async def _run(
             raise ConfigError(f"There are no cases for {', '.join(templates)}.")
         began = now()
         results = await _with_progress(jobs, context, parallel)
+        await _book(results)
     return eval_results.Run(
         at=began, files=tuple(path.name for path in paths), results=tuple(results), published=published
     )
+
+
+async def _book(results: "Sequence[Result]") -> None:
+    """Count what the answers cost, if Redis is available; evaluations run without it, too."""
+    calls = (call for result in results for call in (*result.usage, *result.judged))
+    if all(call.usd == 0.0 for call in calls):
+        return
+    from bot.app.services import open_storage
+    from bot.evals.runner import charge
+
+    try:
+        async with open_storage(load_settings()) as storage:
+            for result in results:
+                await storage.charges.book(charge(result))
+    except (ConfigError, StateUnavailable) as error:
+        typer.echo(f"What this run cost is not counted in the usage: {error}", err=True)
 
 
 @asynccontextmanager

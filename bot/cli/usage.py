@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from bot.storage.usage.reports import UsageRow, UsageTotals
 
 _MOST_DAYS = 400
-_COLUMNS = ("answers", "tokens", "pictures", "usd", "unpriced_calls")
+_COLUMNS = ("answers", "calls", "tokens", "pictures", "usd", "unpriced_calls")
 
 
-By = Literal["day", "person", "channel", "tenant", "deployment", "template"]
+By = Literal["day", "person", "channel", "tenant", "deployment", "template", "purpose"]
 
 
 def usage(
@@ -32,8 +32,9 @@ def usage(
 ) -> None:
     """Show usage and cost, as on the studio's Usage page.
 
-    Days and months are in UTC. Rows are sorted by cost, days by date. Calls with an unknown price are counted
-    separately and not included in the cost.
+    Days and months are in UTC. Rows are sorted by cost, days by date. Calls of models that failed, and those for
+    embeddings, summaries and evaluations are included; an answer counts for the deployment that gave it. Calls with
+    an unknown price are counted separately and not included in the cost.
     """
     if as_csv and as_json:
         raise ConfigError("Use either --csv or --json, not both.")
@@ -91,7 +92,7 @@ def _usd(totals: "UsageTotals") -> float | None:
 
 
 def _values(totals: "UsageTotals") -> Mapping[str, Any]:
-    values = (totals.turns, totals.tokens, totals.images, _usd(totals), totals.unpriced)
+    values = (totals.turns, totals.calls, totals.tokens, totals.images, _usd(totals), totals.unpriced)
     return dict(zip(_COLUMNS, values, strict=True))
 
 
@@ -134,10 +135,10 @@ def _print_table(rows: "Sequence[tuple[str, UsageTotals]]", by: By, first: date,
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_footer=len(rows) > 1)
-    heads = (by.capitalize(), "Answers", "Tokens", "Images", "Cost")
+    heads = (by.capitalize(), "Answers", "Calls", "Tokens", "Images", "Cost")
     footers = ("Total", *_cells(_total(rows)))
     for head, footer in zip(heads, footers, strict=True):
-        right = head in ("Answers", "Tokens", "Images")
+        right = head in ("Answers", "Calls", "Tokens", "Images")
         table.add_column(head, footer=footer, justify="right" if right else "left", overflow="fold")
     for name, totals in rows:
         table.add_row(escape(name), *_cells(totals))
@@ -148,9 +149,9 @@ def _print_table(rows: "Sequence[tuple[str, UsageTotals]]", by: By, first: date,
     console.print(table if rows else "No usage in this period.")
 
 
-def _cells(totals: "UsageTotals") -> tuple[str, str, str, str]:
+def _cells(totals: "UsageTotals") -> tuple[str, ...]:
     usd = _usd(totals)
     cost = "unknown" if usd is None else f"${usd:,.4f}"
     if totals.unpriced and usd is not None:
         cost += f" + {totals.unpriced:,} with unknown price"
-    return f"{totals.turns:,}", f"{totals.tokens:,}", f"{totals.images:,}", cost
+    return f"{totals.turns:,}", f"{totals.calls:,}", f"{totals.tokens:,}", f"{totals.images:,}", cost

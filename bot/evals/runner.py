@@ -83,7 +83,7 @@ class EvalRunner:
                 results = await evaluation.run(jobs, self.context, parallel=PARALLEL, done=count)
             finally:
                 for result in finished:
-                    await self.charges.book(_charge(result))
+                    await self.charges.book(charge(result))
             run = Run(at=began, files=tuple(files), results=tuple(results), published=True, author=author)
             await asyncio.to_thread(self.run_store.save, run)
             return run.id
@@ -104,10 +104,10 @@ class EvalRunner:
         return jobs
 
 
-def _charge(result: Result) -> Charge:
+def charge(result: Result) -> Charge:
     """The charge for a result."""
     id = f"studio:evaluation:{uuid4().hex}"
     address = Address(conversation="studio:evaluation", event=id)
     received = MessageReceived(id=id, address=address, user=PERSON, at=now(), text="", direct=True)
-    charge = charge_of(received, id, result.version, CallLog())
-    return msgspec.structs.replace(charge, usage=(*result.usage, *result.judged))
+    nothing = charge_of(received, id, result.version, CallLog())
+    return msgspec.structs.replace(nothing, usage=(*result.usage, *result.judged))

@@ -80,11 +80,15 @@ async def test_a_dead_letter_holds_no_reservation(harness: Harness) -> None:
     (turn,) = await harness.answer(received())
     assert turn.outcome == "failed"
     await harness.until(lambda: no_reservation(harness))
-    assert [one.used for one in await harness.ledger.limit_status(received().user, "")] == [0, 0]
+    requests, tokens = await harness.ledger.limit_status(received().user, "")
+    (called,) = [
+        one for charge in await harness.charges.records("acme", "ada", now().date()) for one in charge.usage
+    ]
+    assert (requests.used, tokens.used) == (0, called.input_tokens), "only what the call cost counts"
 
 
 async def no_reservation(harness: Harness) -> bool:
-    return not [name async for name in harness.redis.scan("parley:*:held:*")]
+    return not [name async for name in harness.redis.scan("parley:*:holds")]
 
 
 async def test_forget_explains_what_budgets_still_count(harness: Harness) -> None:

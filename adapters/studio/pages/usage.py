@@ -1,4 +1,4 @@
-"""Usage: a chart by day, and bars by template, deployment, channel and person."""
+"""Usage: a chart by day, and bars by template, deployment, purpose, channel and person."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -22,6 +22,7 @@ PAGE_ROWS = 50
 KINDS = {
     "template": "Templates",
     "deployment": "Deployments",
+    "purpose": "Purposes",
     "channel": "Channels",
     "person": "People",
     "tenant": "Tenants",

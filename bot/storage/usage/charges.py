@@ -177,6 +177,10 @@ class Charges:
             rounds += 1
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), TIDY_S)
+        await self.close()
+
+    async def close(self) -> None:
+        """Process what is left, if Redis is available."""
         with suppress(StateUnavailable):
             await self.tidy()
 
