@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from bot.domain.errors import BotError, ModelUnavailable
 from bot.domain.prompts import Image, Parameters, Prompt, Template, Text
 from bot.files.frames import cut
-from bot.generation import context_window
 from bot.generation.completion import counted
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.generation.turn_builder import TurnBuilder
@@ -81,4 +80,4 @@ async def rewritten(model: Model, builder: TurnBuilder, asked: Prompt, drawn: Pr
         return drawn
     request = replace(drawn.messages[-1], parts=(Text(text=words),))
     messages = (*drawn.messages[:-1], request)
-    return replace(drawn, messages=messages, input_tokens=sum(map(context_window.count_tokens, messages)))
+    return replace(drawn, messages=messages, input_tokens=builder.counter.messages(messages))

@@ -11,6 +11,8 @@ from bot.domain.events import MessageReceived, UnreadPart, now
 from bot.domain.prompts import Image, Message, Part, Prompt
 from bot.domain.turns import Outcome, Reply, Turn, Usage
 from bot.domain.words import marked, tr
+from bot.llm.tokens.calibration import corrected
+from bot.llm.tokens.counter import TokenCounter, is_counted
 
 
 class Stop:
@@ -96,6 +98,7 @@ class TurnBuilder:
     and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`). `missing` is what could not be
     read for this answer, beside the `unread` parts of the message. `kept_template` is `kept` of the turn, `prompt`
     that of the reply. `shown`: a part of the answer may be visible. `surface` says where the answer is shown.
+    `counter` counts the tokens of what is added to the prompt.
     `searches` are calls that chose what the prompt contains: they are charged, and no part of the answer.
     """
 
@@ -123,6 +126,7 @@ class TurnBuilder:
     prompt: str = ""
     shown: bool = False
     surface: str = ""
+    counter: TokenCounter = field(default_factory=TokenCounter)
     searches: list[Usage] = field(default_factory=list[Usage])
     turn: Turn | None = None
 
@@ -155,7 +159,23 @@ class TurnBuilder:
             filter=self.filter,
             unread=self.unread,
             kept="" if resets else self.kept_template,
+            token_factors=dict[str, float](self.counter.factors),
         )
+
+    def calibrate(self) -> None:
+        """Correct the estimates of later prompts of this conversation by what the deployment counted for this one's.
+
+        Not for prompts with images, which are counted apart.
+        """
+        counted = next((usage for usage in self.usage if usage.input_tokens and not usage.estimated), None)
+        if counted is None or not self.sent or is_counted():
+            return
+        prompt, counter = self.sent[0], self.counter
+        if any(isinstance(part, Image) for message in prompt.messages for part in message.parts):
+            return
+        by_kind = counter.by_kind(prompt.messages)
+        factors = corrected(counter.factors, by_kind, counted.input_tokens, prompt.input_tokens)
+        self.turn = replace(self.done(), token_factors=dict[str, float](factors))
 
     @property
     def unread(self) -> tuple[UnreadPart, ...]:

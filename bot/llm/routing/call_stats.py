@@ -4,8 +4,6 @@ import logging
 from collections.abc import Callable
 
 from bot.domain.errors import ModelUnavailable, TooLong
-from bot.domain.prompts import Prompt
-from bot.domain.turns import Usage
 from bot.llm.protocol import DeploymentBroken, RequestRejected, ServiceFault
 from bot.llm.routing.candidates import Candidate, LearningModel
 from bot.llm.routing.rate_limits import RateLimiter
@@ -61,12 +59,10 @@ class CallStats:
         if rest_s := candidate.breaker.wait_s():
             self._observe("rest_seconds", name, rest_s)
 
-    def too_long(self, candidate: Candidate, prompt: Prompt, error: TooLong) -> None:
-        """Learn from a refusal that the context is smaller, or the token count higher, than assumed."""
+    def too_long(self, candidate: Candidate, error: TooLong) -> None:
+        """Learn from a refusal that the context is smaller than assumed."""
         if error.limit_tokens:
             candidate.takes_only(error.limit_tokens)
-        counted = Usage(deployment=candidate.deployment.name, input_tokens=error.asked_tokens or 0)
-        candidate.calibration.learn(prompt.messages, prompt.input_tokens, counted)
 
     def took(self, candidate: Candidate, measure: str, began: float) -> None:
         """Record the time since `began`, on `clock`."""

@@ -10,9 +10,8 @@ from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta, Usage
 from bot.llm.protocol import DeploymentBroken, EmptyAnswer, RequestRejected
 from bot.llm.routing.attempts import Attempts
-from bot.llm.routing.calibration import Calibration
 from bot.llm.routing.call_stats import CallStats
-from bot.llm.routing.candidates import Candidate
+from bot.llm.routing.candidates import Candidate, spent
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +48,11 @@ class FirstTokenRace:
         prompt: Prompt,
         stats: CallStats,
         hedge_s: float | None,
-        calibration: Calibration,
     ) -> None:
         self._attempts = attempts
         self._prompt = prompt
         self._stats = stats
         self._hedge_s = hedge_s
-        self._calibration = calibration
         self._empty: EmptyAnswer | None = None
         self._rejected: RequestRejected | None = None
         self.costs: list[Usage] = []
@@ -78,7 +75,7 @@ class FirstTokenRace:
                     await self._begin(candidate) if self._hedge_s is None else await self._race(candidate)
                 )
             except TooLong as error:
-                self._stats.too_long(candidate, self._prompt, error)
+                self._stats.too_long(candidate, error)
                 if not self._attempts.larger(candidate):
                     raise
                 continue
@@ -155,4 +152,4 @@ class FirstTokenRace:
             if isinstance(result, StartedAnswer) and result is not won:
                 await result.aclose()
             if won and (isinstance(result, asyncio.CancelledError) or (result and result is not won)):
-                self.costs.append(self._calibration.spent(candidate.deployment, self._prompt))
+                self.costs.append(spent(candidate.deployment, self._prompt))

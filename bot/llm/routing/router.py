@@ -31,9 +31,8 @@ from bot.llm.protocol import (
     RequestRejected,
 )
 from bot.llm.routing.attempts import Attempts
-from bot.llm.routing.calibration import Calibration
 from bot.llm.routing.call_stats import CallStats, Observe
-from bot.llm.routing.candidates import Candidate, DeploymentState, RequestLoad, load_of, rank
+from bot.llm.routing.candidates import Candidate, DeploymentState, RequestLoad, load_of, rank, spent
 from bot.llm.routing.connections import Connections
 from bot.llm.routing.continuation import CHARACTERS_PER_TOKEN, ContinuationDeduper, go_on
 from bot.llm.routing.first_token_race import FirstTokenRace, StartedAnswer
@@ -95,10 +94,7 @@ class Gateway:
         self._limiter = RateLimiter(shared, clock)
         self._stats = CallStats(self._limiter, observe, clock)
         self._unknown_preferences: set[str] = set()
-        self.calibration = Calibration()
-        self._pool = [
-            Candidate(deployment, model, clock, calibration=self.calibration) for deployment, model in models
-        ]
+        self._pool = [Candidate(deployment, model, clock) for deployment, model in models]
         for candidate in self._pool:
             self._stats.listen(candidate)
 
@@ -156,7 +152,7 @@ class Gateway:
             ]
             if not same:
                 model = connections.open(deployment, key)
-                same = [Candidate(deployment, model, self._stats.clock, key, self.calibration)]
+                same = [Candidate(deployment, model, self._stats.clock, key)]
             kept.append(same[0])
         for candidate in kept:
             self._stats.listen(candidate)
@@ -195,9 +191,7 @@ class Gateway:
             except ModelUnavailable as error:
                 self._stats.failed(started.candidate, error)
                 last, broke = called or broke is not None or isinstance(error, AnswerTimeout), error
-            yield Delta(
-                usage=self.calibration.spent(started.candidate.deployment, asked, max(0, len(shown) - before))
-            )
+            yield Delta(usage=spent(started.candidate.deployment, asked, max(0, len(shown) - before)))
             if last:
                 raise broke
             log.warning("An answer broke off after %d characters; continuing it", len(shown))
@@ -221,13 +215,13 @@ class Gateway:
         return TooLong(
             "The model for long texts is temporarily unavailable. Please send less text, or try again later.",
             widest.context_tokens,
-            widest.counted(load).tokens,
+            load.tokens,
         )
 
     def _race(self, prompt: Prompt, tried: Sequence[Candidate]) -> FirstTokenRace:
         load = load_of(prompt)
         attempts = self._attempts("chat", prompt.deployment, load, tried)
-        return FirstTokenRace(attempts, prompt, self._stats, self._hedge_s, self.calibration)
+        return FirstTokenRace(attempts, prompt, self._stats, self._hedge_s)
 
     async def _part(self, started: StartedAnswer, prompt: Prompt, before: str) -> AsyncGenerator[Delta]:
         """One call's part of an answer, without repetitions of the part before."""
@@ -236,8 +230,6 @@ class Gateway:
         try:
             async with aclosing(started):
                 async for delta in started.deltas():
-                    if delta.usage is not None:
-                        self.calibration.learn(prompt.messages, prompt.input_tokens, delta.usage)
                     received += len(delta.text)
                     if delta.retracts:
                         deduper = ContinuationDeduper(before)
@@ -246,8 +238,7 @@ class Gateway:
                     text = deduper.feed(delta.text) if delta.text else deduper.end()
                     if received - estimated >= _ESTIMATE_CHARACTERS and delta.usage is None:
                         estimated = received
-                        spent = self.calibration.spent(deployment, prompt, received)
-                        yield replace(delta, text=text, so_far=spent)
+                        yield replace(delta, text=text, so_far=spent(deployment, prompt, received))
                     elif text or not delta.text:
                         yield delta if text == delta.text else replace(delta, text=text)
         except ModelUnavailable:
