@@ -159,7 +159,7 @@ class TurnBuilder:
             filter=self.filter,
             unread=self.unread,
             kept="" if resets else self.kept_template,
-            token_factors=dict[str, float](self.counter.factors),
+            token_factors={**self.counter.factors},
         )
 
     def calibrate(self) -> None:
@@ -175,7 +175,7 @@ class TurnBuilder:
             return
         by_kind = counter.by_kind(prompt.messages)
         factors = corrected(counter.factors, by_kind, counted.input_tokens, prompt.input_tokens)
-        self.turn = replace(self.done(), token_factors=dict[str, float](factors))
+        self.turn = replace(self.done(), token_factors={**factors})
 
     @property
     def unread(self) -> tuple[UnreadPart, ...]:
