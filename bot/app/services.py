@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from bot.app import capacity
 from bot.app.intake import Intake
 from bot.app.prompt_files import read_usable
-from bot.app.settings import Settings, secrets, tell_packages
+from bot.app.settings import Settings, secrets
 from bot.conversation.commands.command import CommandServices
 from bot.conversation.engine import Engine
 from bot.conversation.personal_data import PersonalData
@@ -25,7 +25,6 @@ from bot.domain.prompts import Template
 from bot.domain.turns import Deployment
 from bot.evals.evaluation import EvalContext
 from bot.files.attachments import reading
-from bot.generation import context_window, tokenizer
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_sources import PublishedPrompts
 from bot.generation.tool_calls import ToolSet
@@ -35,6 +34,9 @@ from bot.llm.catalog.deployments import DeploymentConfig
 from bot.llm.demo import model
 from bot.llm.routing.reload import reload
 from bot.llm.routing.router import Gateway, connect
+from bot.llm.tokens import tokenizer
+from bot.llm.tokens.counter import count_by
+from bot.llm.tokens.estimator import Vocabulary
 from bot.prompts.library import PromptLibrary, open_library
 from bot.storage.conversations.confirmations import Confirmations
 from bot.storage.conversations.search import ConversationSearch
@@ -155,7 +157,8 @@ async def open_services(settings: Settings, *, folder: Path | None = None) -> As
         stack.push_async_callback(storage.charges.close)
         latency = await stack.enter_async_context(Latency(storage.redis).keeping())
         gateway = await stack.enter_async_context(_connect(found, storage.redis, latency))
-        model_info = ModelInfo(gateway, settings.limits, counts=await _counts(settings))
+        await _load_tokenizers(settings, gateway)
+        model_info = ModelInfo(gateway, settings.limits)
         embedder = next((each.name for each in found.deployments if each.capability == "embedding"), "")
         vectors = EmbeddingCache(storage.redis, embedder, gateway.vectors)
         library = await stack.enter_async_context(open_library(prompts, storage.redis, vectors.embed))
@@ -205,12 +208,17 @@ async def _storage(settings: Settings, folder: Path | None, stack: AsyncExitStac
     )
 
 
-async def _counts(settings: Settings) -> bool:
-    """Load the tokenizer; whether there is one."""
-    tell_packages(settings)
-    count = await asyncio.to_thread(tokenizer.load, settings.tiktoken_cache_dir)
-    context_window.count_by(count)
-    return count is not None
+async def _load_tokenizers(settings: Settings, gateway: Gateway) -> None:
+    """Load the tokenizers of the deployments, if they are installed."""
+    known = catalog.families()
+    wanted: set[Vocabulary | None] = {
+        known[each.family].vocabulary for each in gateway.every() if each.family in known
+    }
+    found: dict[Vocabulary, tokenizer.Count] = {}
+    for vocabulary in filter(None, wanted):
+        count = await asyncio.to_thread(tokenizer.load, vocabulary, settings.tiktoken_cache_dir)
+        found |= {vocabulary: count} if count is not None else {}
+    count_by(found)
 
 
 async def _command_services(

@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     azure_openai_image_deployment: str | None = None
     azure_openai_embedding_deployment: str | None = None
     parley_deployments: Path | None = None
-    tiktoken_cache_dir: Path | None = None  # a variable of tiktoken itself
+    tiktoken_cache_dir: Path | None = None  # named as the variable of tiktoken itself
 
     # --- storage, network, studio
     redis_url: SecretStr | None = None
@@ -321,12 +321,6 @@ def secrets(names: Iterable[str]) -> dict[str, SecretStr]:
     """The secrets with these names from the environment, then from `.env`."""
     found = {**dotenv_values(".env"), **os.environ}
     return {name: SecretStr(value) for name in names if (value := found.get(name))}
-
-
-def tell_packages(settings: Settings) -> None:
-    """Export settings from `.env` that packages read from the environment themselves."""
-    if settings.tiktoken_cache_dir is not None:
-        os.environ["TIKTOKEN_CACHE_DIR"] = str(settings.tiktoken_cache_dir)
 
 
 def outdated() -> list[CheckResult]:

@@ -1,5 +1,6 @@
 """Turns a message into a turn: by a command, an answer, a comparison or an image."""
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from bot.generation.prompt_sources import PromptSources, SingleTemplate
 from bot.generation.reservations import Reservations
 from bot.generation.tool_calls import ToolCalls, ToolSet
 from bot.generation.turn_builder import Stop, TurnBuilder
+from bot.llm.tokens.calibration import recalled
+from bot.llm.tokens.counter import TokenCounter, is_counted
 from bot.storage.conversations.summaries import Summary
 from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import DRAW, Tool
@@ -131,7 +134,7 @@ class Engine:
     async def _answer(self, builder: TurnBuilder, turns: Sequence[Turn], context: AnswerContext) -> None:
         template, question = await self._template(builder, turns)
         turns = context_window.seen_by(builder.received.user, turns)
-        self.model_info.recall_counts(turns)
+        builder.counter = TokenCounter(factors=recalled(turns))
         builder.template = template.version
         telemetry.report_progress(template=template.version)
         received = await self._with_context(builder, question, turns, context)
@@ -246,6 +249,7 @@ class Engine:
             if smaller.input_tokens >= prompt.input_tokens:
                 raise
             await chat.write(builder.instead(smaller), context.stop)
+        builder.calibrate()
         self.summarizer.refresh(received, turns, prompt, summary, context.erasures)
 
     def _offered(
@@ -323,7 +327,14 @@ class Engine:
             accepts_images=self.model_info.accepts_images(template),
             surface=builder.surface,
         )
-        return build_prompt(inputs, budget or self._token_budget(builder, template))
+        budget = budget or self._token_budget(builder, template)
+        builder.counter = budget.counter
+        # A tokenizer takes too long for the event loop.
+        return (
+            await asyncio.to_thread(build_prompt, inputs, budget)
+            if is_counted()
+            else build_prompt(inputs, budget)
+        )
 
     def _tells_of_itself(self, builder: TurnBuilder, template: Template) -> bool:
         """Whether the model is told what people can do with Parley, and gets the tools for it."""
@@ -332,7 +343,9 @@ class Engine:
         return self._token_budget(builder, template).context_tokens >= _ROOM_TOKENS
 
     def _token_budget(self, builder: TurnBuilder, template: Template) -> TokenBudget:
-        return self.model_info.token_budget(template, builder.received.address.conversation)
+        budget = self.model_info.token_budget(template, builder.received.address.conversation)
+        factors = builder.counter.factors
+        return dataclasses.replace(budget, counter=dataclasses.replace(budget.counter, factors=factors))
 
     async def compare(
         self, builder: TurnBuilder, question: str, turns: Sequence[Turn], context: AnswerContext

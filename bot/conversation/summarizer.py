@@ -15,6 +15,7 @@ from bot.files.fenced_data import transcript_message, transcript_summary
 from bot.files.frames import cut
 from bot.generation import context_window
 from bot.generation.model_info import ModelInfo
+from bot.llm.tokens.counter import TokenCounter
 from bot.storage.conversations.summaries import Summary, SummaryStore
 from bot.storage.usage.charges import charge_of
 from bot.storage.usage.quota import QuotaLedger
@@ -134,7 +135,7 @@ def request(turns: Sequence[Turn], end: str, summary: Summary | None, deployment
         messages=messages,
         parameters=Parameters(max_output_tokens=_OUTPUT_TOKENS),
         deployment=deployment,
-        input_tokens=sum(map(context_window.count_tokens, messages)),
+        input_tokens=TokenCounter().messages(messages),
     )
 
 

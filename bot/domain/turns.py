@@ -164,7 +164,8 @@ class Turn(Frozen):
     `ratings` are by user id; `filter` is as in Delta. `unread` is what could not be read for this answer.
     `undelivered` is set until the reply is shown. `addressing` is why the message was answered at all, one of the
     reasons of `bot.conversation.addressing`. `kept` is the name of the template that stays for the conversation,
-    because somebody chose it by its command, in this turn or an earlier one.
+    because somebody chose it by its command, in this turn or an earlier one. `token_factors` correct the estimates of
+    the next prompt's tokens, by kind of text.
     """
 
     id: str
@@ -190,6 +191,7 @@ class Turn(Frozen):
     undelivered: Undelivered | None = None
     addressing: str = ""
     kept: str = ""
+    token_factors: dict[str, float] = {}
 
     @property
     def answered_by(self) -> tuple[str, ...]:

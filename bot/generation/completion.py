@@ -16,7 +16,6 @@ from bot.domain.hints import in_channel
 from bot.domain.prompts import Message, Prompt, ToolCall, say
 from bot.domain.turns import MAX_TOOL_CALLS, Delta, Outcome, Reply
 from bot.domain.words import marked, tr
-from bot.generation import context_window
 from bot.generation.reservations import Reservations
 from bot.generation.tool_calls import ToolCalls
 from bot.generation.turn_builder import Stop, TurnBuilder
@@ -108,7 +107,7 @@ class Chat:
             offered = prompt.tools if rounds_left and self.builder.allowance.left else ()
             sent = replace(prompt, messages=prompt.messages + tool_messages, tools=offered)
             if tool_messages:
-                added_tokens = sum(map(context_window.count_tokens, tool_messages))
+                added_tokens = self.builder.counter.messages(tool_messages)
                 sent = replace(sent, input_tokens=prompt.input_tokens + added_tokens)
                 if not await self._reserved(sent):
                     break

@@ -1,22 +1,15 @@
 """Selects the newest whole turns of a conversation that fit into a prompt."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from bot.domain.events import User
-from bot.domain.prompts import Image, Message, Omission, Text, ToolCall, ToolResult
+from bot.domain.prompts import Message, Omission
 from bot.domain.turns import Turn
 from bot.files.fenced_data import is_sent_tag
-
-Count = Callable[[str], int]
-"""Tokens of a text."""
-
-MESSAGE_TOKENS = 4
-"""Overhead per message (role and separators), as OpenAI documents it for its chat models."""
-IMAGE_TOKENS = 800
-"""An image of 1024x1024 at high detail costs 765 tokens with GPT-4o; other models are similar."""
+from bot.llm.tokens.counter import TokenCounter
 
 MOST_TURNS = 40
 """Turns in a prompt; a claim loads slightly more than that."""
@@ -27,43 +20,9 @@ _PLANNED = 0.75
 """Share of the budget at which the next truncation is planned, early enough to prepare its summary."""
 
 
-_SHORT = 2000
-"""Characters; tiktoken takes up to half a millisecond for that. Longer texts are estimated."""
-
-
-class _TokenCounter:
-    """The tokenizer of this process, set once at startup."""
-
-    count: Count | None = None
-
-
-def count_by(count: Count | None) -> None:
-    """Count short texts with this tokenizer from now on; None: estimate them by their bytes."""
-    _TokenCounter.count = count
-
-
-def count_text_tokens(text: str) -> int:
-    """Tokens of a text: counted if there is a tokenizer, else estimated high at three UTF-8 bytes per token."""
-    if _TokenCounter.count is not None and len(text) <= _SHORT:
-        return _TokenCounter.count(text)
-    return -(-len(text.encode()) // 3)
-
-
 def count_tokens(message: Message) -> int:
-    """Tokens of a message, rather too many than too few."""
-    return MESSAGE_TOKENS + sum(map(_count_part_tokens, message.parts))
-
-
-def _count_part_tokens(part: Text | Image | ToolCall | ToolResult) -> int:
-    match part:
-        case Text():
-            return count_text_tokens(part.text)
-        case Image():
-            return IMAGE_TOKENS
-        case ToolCall():
-            return MESSAGE_TOKENS + count_text_tokens(part.name + part.arguments)
-        case ToolResult():
-            return MESSAGE_TOKENS + count_text_tokens(part.text)
+    """Tokens of a message for the models in use today, rather too many than too few."""
+    return TokenCounter().message(message)
 
 
 def remembered(turns: Sequence[Turn]) -> list[Turn]:
@@ -95,7 +54,11 @@ class TruncatedHistory:
 
 
 def truncate_history(
-    turns: Sequence[Turn], budget_tokens: int, current: str, most_messages: int | None = None
+    turns: Sequence[Turn],
+    budget_tokens: int,
+    current: str,
+    most_messages: int | None = None,
+    counter: TokenCounter = TokenCounter(),  # noqa: B008 - it never changes
 ) -> TruncatedHistory:
     """The newest turns since the last reset that fit into the budget.
 
@@ -108,7 +71,7 @@ def truncate_history(
     since, ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
     ids = [turn.id for turn in seen]
     start = ids.index(since) if since in ids else 0
-    weights = [sum(map(count_tokens, turn.messages)) for turn in seen]
+    weights = [counter.messages(turn.messages) for turn in seen]
     lost = bool(since) and since not in ids
     if lost or _fills(weights[start:], budget_tokens) > 1:
         planned = ids.index(ahead) if ahead in ids else start

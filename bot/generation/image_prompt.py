@@ -13,7 +13,6 @@ from bot.domain.errors import BotError, ModelUnavailable
 from bot.domain.prompts import Image, Parameters, Prompt, Template, Text
 from bot.domain.turns import Delta
 from bot.files.frames import cut
-from bot.generation import context_window
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.generation.turn_builder import TurnBuilder
 from bot.llm.protocol import Model
@@ -77,7 +76,7 @@ async def rewritten(model: Model, builder: TurnBuilder, asked: Prompt, drawn: Pr
         return drawn
     request = replace(drawn.messages[-1], parts=(Text(text=words),))
     messages = (*drawn.messages[:-1], request)
-    return replace(drawn, messages=messages, input_tokens=sum(map(context_window.count_tokens, messages)))
+    return replace(drawn, messages=messages, input_tokens=builder.counter.messages(messages))
 
 
 async def _text(model: Model, builder: TurnBuilder, asked: Prompt) -> str:

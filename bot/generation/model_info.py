@@ -1,16 +1,17 @@
 """Answers questions about the current deployments: token budget and price of a prompt, available models."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.domain.limits import Limits
 from bot.domain.prompts import Prompt, Template
-from bot.domain.turns import Deployment, Purpose, Turn, Usage
+from bot.domain.turns import Deployment, Purpose, Usage
 from bot.generation.prompt_builder import TokenBudget
 from bot.llm.catalog.catalog import families
 from bot.llm.openai import images
 from bot.llm.protocol import Model
 from bot.llm.routing.router import Gateway
+from bot.llm.tokens.counter import TokenCounter
+from bot.llm.tokens.estimator import Vocabulary
 from bot.storage.usage.quota import OUTPUT_TOKENS, Estimate, estimate
 
 _ANSWER_TOKENS = 4000
@@ -23,13 +24,12 @@ Reasoning models use most of it before the first word.
 class ModelInfo:
     """Reads the gateway at each call, because deployments can change while a process runs.
 
-    `model` calls these deployments. `counts`: tokens are counted with a tokenizer, not estimated.
+    `model` calls these deployments.
     """
 
-    def __init__(self, gateway: Gateway, limits: Limits | None = None, *, counts: bool = False) -> None:
+    def __init__(self, gateway: Gateway, limits: Limits | None = None) -> None:
         self.model: Model = gateway
         self._gateway = gateway
-        self._counts = counts
         self._budgeted = any(limit.measure != "requests" for limit in (limits or Limits()).every)
 
     def deployments(self) -> tuple[Deployment, ...]:
@@ -59,8 +59,11 @@ class ModelInfo:
         first = self._gateway.next_asked(template.capability, template.deployment, sticky)
         if first is None:
             return TokenBudget(context_tokens=8192, output_tokens=1024)
-        context = self._gateway.calibration.context_tokens(first.name, first.context_tokens)
-        budget = TokenBudget(context_tokens=context, output_tokens=first.output_tokens)
+        budget = TokenBudget(
+            context_tokens=first.context_tokens,
+            output_tokens=first.output_tokens,
+            counter=self._counter(template),
+        )
         if not self._budgeted or template.capability != "chat":
             return budget
         family = families().get(first.family)
@@ -68,10 +71,17 @@ class ModelInfo:
         most = _REASONED_TOKENS if reasons else _ANSWER_TOKENS
         return replace(budget, answer_tokens=min(most, first.output_tokens or most))
 
-    def recall_counts(self, turns: Sequence[Turn]) -> None:
-        """Calibrate token estimates from earlier turns. Not with a tokenizer: stored counts may be estimates."""
-        if not self._counts:
-            self._gateway.calibration.recall(turns)
+    def _counter(self, template: Template) -> TokenCounter:
+        """Counts the tokens of a prompt for the deployments that may answer."""
+        available = self._gateway.deployments(template.capability, template.deployment)
+        unknown = families()["unknown-chat"]
+        found = [families().get(each.family, unknown) for each in available if each.family != "demo"]
+        if not found:
+            return TokenCounter()
+        vocabularies: tuple[Vocabulary | None, ...] = tuple(
+            dict.fromkeys(family.vocabulary for family in found)
+        )
+        return TokenCounter(vocabularies, tuple(dict.fromkeys(family.image_tokens for family in found)))
 
     def family(self, template: Template) -> str | None:
         """The model family of the first deployment that can serve a template; None if there is none."""

@@ -27,14 +27,9 @@ from bot.files.fenced_data import (
     unread_parts,
     without_words,
 )
-from bot.generation.context_window import (
-    MESSAGE_TOKENS,
-    TruncatedHistory,
-    count_text_tokens,
-    count_tokens,
-    truncate_history,
-)
+from bot.generation.context_window import TruncatedHistory, truncate_history
 from bot.generation.image_options import called
+from bot.llm.tokens.counter import MESSAGE_TOKENS, TokenCounter
 from bot.prompts import example_images
 from bot.prompts.loader import fill, fill_question
 
@@ -59,12 +54,13 @@ _OWN_EXAMPLES = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenBudget:
     """Limits of a deployment, in tokens. `answer_tokens` is the default for max output tokens; None: no limit
-    of its own.
+    of its own. `counter` counts for the deployments that may answer.
     """
 
     context_tokens: int
     output_tokens: int
     answer_tokens: int | None = None
+    counter: TokenCounter = field(default_factory=TokenCounter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,21 +111,23 @@ def _composed(
     inputs: PromptInputs, budget: TokenBudget, turns: Sequence[Turn], told: Sequence[Turn]
 ) -> tuple[Prompt, Sequence[Turn]]:
     """The prompt, and the turns in its history. What the turns `told` contain is not quoted again."""
-    template = inputs.template
+    template, counter = inputs.template, budget.counter
     system, asker = _system(inputs), _asker(inputs, inputs.received)
-    question, omitted_quotes = _question(inputs, told, budget.context_tokens // 4)
-    tools = sum(count_text_tokens(tool.description + str(tool.schema)) for tool in inputs.tools)
+    question, omitted_quotes = _question(
+        inputs, told, replace(budget, context_tokens=budget.context_tokens // 4)
+    )
+    tools = sum(counter.text(tool.description + str(tool.schema)) for tool in inputs.tools)
     most = template.parameters.max_output_tokens or budget.answer_tokens
     reserved = min(most or budget.output_tokens, budget.context_tokens // 2)
-    left = budget.context_tokens - reserved - tools - sum(map(count_tokens, (*system, *asker, question)))
-    own, nearest, omitted_examples = _examples(inputs, left)
-    left -= sum(map(count_tokens, (*own, *nearest)))
+    left = budget.context_tokens - reserved - tools - counter.messages((*system, *asker, question))
+    own, nearest, omitted_examples = _examples(inputs, replace(budget, context_tokens=left))
+    left -= counter.messages((*own, *nearest))
     if left < 0:
         raise TooLong("Your message is too long for this model. Send a shorter text, or split it into parts.")
-    passages, omitted_passages = _passages(inputs.passages, left)
-    left -= sum(map(count_tokens, passages))
-    left -= max(map(count_text_tokens, inputs.summaries.values()), default=0)
-    shown = truncate_history(turns, left, inputs.received.id, template.past_messages)
+    passages, omitted_passages = _passages(inputs.passages, replace(budget, context_tokens=left))
+    left -= counter.messages(passages)
+    left -= max(map(counter.text, inputs.summaries.values()), default=0)
+    shown = truncate_history(turns, left, inputs.received.id, template.past_messages, counter)
     omissions = (*inputs.left_out, *omitted_quotes, omitted_examples, omitted_passages, shown.dropped)
     notice = [say("system", _notice(_summary(inputs, shown)))] if shown.since or shown.dropped else []
     history = [message for turn in shown.turns for message in turn.messages]
@@ -140,7 +138,7 @@ def _composed(
         messages=messages,
         tools=tuple(inputs.tools),
         parameters=msgspec.structs.replace(template.parameters, max_output_tokens=most),
-        input_tokens=tools + sum(map(count_tokens, messages)),
+        input_tokens=tools + counter.messages(messages),
         left_out=tuple(omission for omission in omissions if omission is not None),
         deployment=template.deployment,
         sticky=inputs.received.address.conversation,
@@ -246,14 +244,14 @@ def _own(message: Message) -> Message:
 
 
 def _question(
-    inputs: PromptInputs, told: Sequence[Turn], budget_tokens: int
+    inputs: PromptInputs, told: Sequence[Turn], budget: TokenBudget
 ) -> tuple[Message, Sequence[Omission]]:
-    """The question, preceded by files, by as many messages of others as fit into `budget_tokens`, and by what could
+    """The question, preceded by files, by as many messages of others as fit into the context, and by what could
     not be read. If that is long, the question is also before it; if the question itself is long, its beginning, which
     mostly says what to do, is repeated.
     """
     new = _unrepeated(inputs.received.quotes, told)
-    quotes, omissions = _fitting(new, budget_tokens)
+    quotes, omissions = _fitting(new, budget.context_tokens, budget.counter)
     repeated = len(new) < len(inputs.received.quotes)
     data = [
         fenced_files(inputs.documents),
@@ -298,13 +296,13 @@ def _tells(turn: Turn, quote: QuotedMessage) -> bool:
 
 
 def _fitting(
-    quotes: Sequence[QuotedMessage], budget_tokens: int
+    quotes: Sequence[QuotedMessage], budget_tokens: int, counter: TokenCounter
 ) -> tuple[Sequence[QuotedMessage], Sequence[Omission]]:
     """The newest quotes that fit, and what was left out. Of a part of the question itself, the beginning stays."""
     kept: list[QuotedMessage] = []
     cut = 0
     for quote in reversed(quotes):
-        tokens = count_text_tokens(quote.author + quote.text) + MESSAGE_TOKENS
+        tokens = counter.text(quote.author + quote.text) + MESSAGE_TOKENS
         if tokens > budget_tokens:
             if quote.is_earlier or budget_tokens < _WORTHWHILE_TOKENS:
                 break
@@ -332,7 +330,7 @@ def _asked(inputs: PromptInputs) -> str:
 
 
 def _examples(
-    inputs: PromptInputs, budget_tokens: int
+    inputs: PromptInputs, budget: TokenBudget
 ) -> tuple[Sequence[Message], Sequence[Message], Omission | None]:
     """All examples of the template, and as one message those of its pool, nearest first, that fit into half of the
     budget.
@@ -341,11 +339,11 @@ def _examples(
     always = [
         message for example in inputs.examples[:own] for message in _pair(example, inputs.accepts_images)
     ]
-    spent = sum(map(count_tokens, always))
+    spent = budget.counter.messages(always)
     pool = inputs.examples[own:]
     for kept, example in enumerate(pool):
-        spent += sum(map(count_tokens, _pair(example, False)))
-        if spent > budget_tokens // 2:
+        spent += budget.counter.messages(_pair(example, False))
+        if spent > budget.context_tokens // 2:
             why = "they would take more than half of the tokens left after the question"
             omitted = Omission(what="examples of the pool", count=len(pool) - kept, why=why)
             return always, _listed(pool[:kept]), omitted
@@ -367,10 +365,10 @@ def _pair(example: Example, accepts_images: bool) -> tuple[Message, Message]:
     return user if accepts_images else _slim(user), say("assistant", example.assistant)
 
 
-def _passages(passages: Sequence[str], budget_tokens: int) -> tuple[list[Message], Omission | None]:
+def _passages(passages: Sequence[str], budget: TokenBudget) -> tuple[list[Message], Omission | None]:
     """The best passages that fit into half of the budget; the other half is for the history."""
-    spent = accumulate(map(count_text_tokens, passages))
-    kept = passages[: sum(MESSAGE_TOKENS + tokens <= budget_tokens // 2 for tokens in spent)]
+    spent = accumulate(map(budget.counter.text, passages))
+    kept = passages[: sum(MESSAGE_TOKENS + tokens <= budget.context_tokens // 2 for tokens in spent)]
     dropped = len(passages) - len(kept)
     why = "they would take more than half of the tokens left after the question and the examples"
     omitted = Omission(what="passages", count=dropped, why=why) if dropped else None

@@ -12,6 +12,8 @@ from bot.domain.events import MessageReceived, UnreadPart, now
 from bot.domain.prompts import Image, Message, Part, Prompt
 from bot.domain.turns import Outcome, Reply, Turn
 from bot.domain.words import marked, tr
+from bot.llm.tokens.calibration import corrected
+from bot.llm.tokens.counter import TokenCounter, is_counted
 
 
 class Stop:
@@ -97,7 +99,8 @@ class TurnBuilder:
     and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`). `missing` is what could not be
     read for this answer, beside the `unread` parts of the message. `kept_template` is `kept` of the turn, `prompt`
     that of the reply. `shown`: a part of the answer may be visible. `surface` says where the answer is shown.
-    `calls` are the provider calls of this attempt, by default none.
+    `calls` are the provider calls of this attempt, by default none. `counter` counts the tokens of what is added to the
+    prompt.
     """
 
     received: MessageReceived
@@ -124,6 +127,7 @@ class TurnBuilder:
     shown: bool = False
     surface: str = ""
     calls: CallLog = field(default_factory=CallLog)
+    counter: TokenCounter = field(default_factory=TokenCounter)
     turn: Turn | None = None
 
     def end(
@@ -155,7 +159,25 @@ class TurnBuilder:
             filter=self.filter,
             unread=self.unread,
             kept="" if resets else self.kept_template,
+            token_factors={**self.counter.factors},
         )
+
+    def calibrate(self) -> None:
+        """Correct the estimates of later prompts of this conversation by what the deployment counted for this one's.
+
+        Not for prompts with images, which are counted apart.
+        """
+        counted = next(
+            (one for one in self.calls.usage if one.answers and one.input_tokens and not one.estimated), None
+        )
+        if counted is None or not self.sent or is_counted():
+            return
+        prompt, counter = self.sent[0], self.counter
+        if any(isinstance(part, Image) for message in prompt.messages for part in message.parts):
+            return
+        by_kind = counter.by_kind(prompt.messages)
+        factors = corrected(counter.factors, by_kind, counted.input_tokens, prompt.input_tokens)
+        self.turn = replace(self.done(), token_factors={**factors})
 
     @property
     def unread(self) -> tuple[UnreadPart, ...]:

@@ -1,6 +1,7 @@
 """Parley beside the floor program, many conversations at once, and one: `make bench`.
 
-`python -m tests.benchmarks` takes about two minutes. The floor and Parley run in turn, so that a machine that
+`python -m tests.benchmarks` takes about two minutes. At the end it prints how close estimates of
+tokens are. The floor and Parley run in turn, so that a machine that
 is busy with something else slows both. What else is measured has a command of its own:
 
 - `tests.benchmarks.turns`: one such run, with its load and its pace as options
@@ -9,6 +10,7 @@ is busy with something else slows both. What else is measured has a command of i
 - `tests.benchmarks.idle`: how soon an idle worker wakes, and what it costs
 - `tests.benchmarks.prefix`: what a long conversation costs, by what the provider's cache finds
 - `tests.benchmarks.waiting`: who is answered when sixty people come to a deployment that accepts six requests per 20 s
+- `tests.benchmarks.tokens`: how close estimates of tokens are, by kind of text and language
 - `tests.benchmarks.stream_parse`: what reading one streamed answer costs
 """
 
@@ -18,6 +20,7 @@ import sys
 
 import uvloop
 
+from tests.benchmarks import tokens
 from tests.benchmarks.turns import Measured, measure, milliseconds, parser
 
 FLOOR = [sys.executable, "-m", "tests.benchmarks.floor"]
@@ -63,6 +66,7 @@ async def main() -> None:
         print(f"\nAdded to the first text, {name}: {added} ms (median, p99)")
     one = await measure(options("--conversations", "1", "--seconds", "6"))
     table("one conversation", {"Parley": one})
+    tokens.main()
 
 
 uvloop.run(main())

@@ -9,7 +9,7 @@ the engine.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.conversation import summarizer
 from bot.domain.events import Address, MessageReceived, User, now
@@ -18,7 +18,8 @@ from bot.domain.turns import Reply, Turn, Usage
 from bot.generation import context_window, prompt_builder
 from bot.generation.prompt_builder import PromptInputs, TokenBudget
 from bot.llm.catalog.catalog import family_of, usd
-from bot.llm.routing.calibration import Calibration
+from bot.llm.tokens.calibration import corrected
+from bot.llm.tokens.counter import MESSAGE_TOKENS, TokenCounter
 from bot.storage.conversations.summaries import Summary
 
 TURNS = 200
@@ -66,7 +67,7 @@ class Bill:
 
 def tokens(message: Message) -> int:
     """As a tokenizer counts in English, about: four bytes each."""
-    return context_window.MESSAGE_TOKENS + len(message.text.encode()) // 4
+    return MESSAGE_TOKENS + len(message.text.encode()) // 4
 
 
 def cached(before: Prompt | None, prompt: Prompt) -> int:
@@ -110,7 +111,7 @@ class Talk:
         self._turns: list[Turn] = []
         self._before: Prompt | None = None
         self._summary: Summary | None = None
-        self._calibration = Calibration()
+        self._counter = TokenCounter()
 
     def ask(self, number: int) -> None:
         """The next question: its prompt, its answer, and the summary that is made after it."""
@@ -118,8 +119,9 @@ class Talk:
         prompt = prompt_builder.build_prompt(self._material(question), self._room())
         sent = sum(map(tokens, prompt.messages))
         self.bill.pay(sent, cached(self._before, prompt), self._model)
-        usage = Usage(deployment=self._model, input_tokens=sent)
-        self._calibration.learn(prompt.messages, prompt.input_tokens, usage)
+        by_kind = self._counter.by_kind(prompt.messages)
+        factors = corrected(self._counter.factors, by_kind, sent, prompt.input_tokens)
+        self._counter = replace(self._counter, factors=factors)
         if self._steps:
             self.bill.cuts += bool(self._turns) and prompt.since != self._turns[-1].since
             self._sum_up(prompt, number)
@@ -141,8 +143,8 @@ class Talk:
         )
 
     def _room(self) -> TokenBudget:
-        context = self._calibration.context_tokens(self._model, self._context_tokens)
-        return TokenBudget(context_tokens=context, output_tokens=min(4096, self._context_tokens // 4))
+        output = min(4096, self._context_tokens // 4)
+        return TokenBudget(context_tokens=self._context_tokens, output_tokens=output, counter=self._counter)
 
     def _material(self, question: MessageReceived) -> PromptInputs:
         seen = self._turns[-_CLAIMED:]

@@ -11,15 +11,14 @@ from msgspec.structs import replace
 from bot.domain.errors import ModelUnavailable, TooLong
 from bot.domain.events import User, now
 from bot.domain.prompts import Example, Image, Prompt, Template, Text, say
-from bot.domain.turns import Delta, Reply, Turn, Usage
+from bot.domain.turns import Delta, Reply, Turn
 from bot.generation import context_window
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
-from bot.llm.routing.calibration import Calibration
 from tests.support.acts import deleted, forgets, received
 from tests.support.fake_adapter import ScriptedModel, words
 from tests.support.harness import CONVERSATION, Harness
 
-WEIGHT = 2 * (context_window.MESSAGE_TOKENS + 10)
+WEIGHT = 2 * context_window.count_tokens(say("user", "x" * 30))
 
 
 def turn(number: int, since: str = "", ahead: str = "") -> Turn:
@@ -108,30 +107,6 @@ def test_a_template_limits_its_history_by_turns() -> None:
     assert (fitted.dropped.count, fitted.since) == (2, "")
 
 
-def test_estimates_are_calibrated_by_reported_tokens() -> None:
-    calibration = Calibration()
-    assert calibration.context_tokens("gpt", 10_000) == 10_000
-    calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=700))
-    assert 13_000 < calibration.context_tokens("gpt", 10_000) < 14_000
-    assert calibration.tokens("gpt", 100) == 70
-    calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=1400))
-    assert calibration.context_tokens("gpt", 10_000) < 7000, "more than was thought counts at once"
-    assert calibration.context_tokens("other", 10_000) == 10_000
-
-
-def test_a_new_process_calibrates_from_stored_turns() -> None:
-    counted = Usage(deployment="gpt", input_tokens=700)
-    guessed = Usage(deployment="lost", input_tokens=900, estimated=True)
-    past = replace(turn(1), input_tokens=1000, usage=(guessed, counted))
-    calibration = Calibration()
-    calibration.recall([past, turn(2)])
-    assert calibration.tokens("gpt", 100) == 70
-    assert calibration.tokens("lost", 100) == 100, "an estimate teaches nothing"
-    calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=1400))
-    calibration.recall([past])
-    assert calibration.tokens("gpt", 100) == 140, "what this process saw itself counts more"
-
-
 # ------------------------------------------------------------------ in conversations
 
 
@@ -198,7 +173,7 @@ async def test_a_summary_is_used_only_after_the_cut(harness: Harness) -> None:
 
 
 async def test_an_image_does_not_move_the_first_turn(harness: Harness) -> None:
-    harness.context_tokens = 1000
+    harness.context_tokens = 660
     harness.model.script = summing_up
     await long_talk(harness, 15)
     await harness.answer(received("/image a boat", event="boat"))

@@ -7,7 +7,7 @@ from bot.domain.errors import ContentFiltered, ModelUnavailable, TemplateError
 from bot.domain.events import QuotedMessage
 from bot.domain.prompts import Example, Prompt
 from bot.domain.turns import Delta
-from bot.generation import context_window
+from bot.llm.tokens.counter import TokenCounter
 from bot.prompts import formats, prompty
 from tests.support.acts import received
 from tests.support.fake_adapter import echo, words
@@ -43,7 +43,7 @@ async def test_a_request_is_rewritten_before_generating(painting: Harness) -> No
     assert (asked.capability, asked.deployment, asked.parameters.max_output_tokens) == ("chat", "fast", 2000)
     assert [message.text for message in drawn.messages] == [FULLER]
     assert drawn.parameters.size == "1536x1024"
-    assert drawn.input_tokens == sum(map(context_window.count_tokens, drawn.messages))
+    assert drawn.input_tokens == TokenCounter().messages(drawn.messages)
     assert painting.adapter.texts == ["a red bicycle"]
     assert [message.text for message in turn.messages] == ["a red bicycle", "", ""]
     assert [usage.deployment for usage in turn.usage] == ["test", "test-image"]

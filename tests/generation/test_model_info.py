@@ -1,10 +1,14 @@
-"""What deployments mean for a prompt: how long an answer may be where a budget counts it."""
+"""What deployments mean for a prompt: how long an answer may be, and what its tokens are."""
+
+import io
 
 import pytest
+from PIL import Image as Pillow
 
 from bot.domain.limits import read
-from bot.domain.prompts import Template
+from bot.domain.prompts import Image, Message, Template
 from bot.generation.model_info import ModelInfo
+from bot.llm.tokens.counter import MESSAGE_TOKENS
 from tests.llm.scripted import Scripted, named, over
 
 CHAT = Template(name="assistant", digest="0" * 12, system="Be kind.")
@@ -22,3 +26,25 @@ CHAT = Template(name="assistant", digest="0" * 12, system="Be kind.")
 def test_budgets_limit_the_answer_length(limits: str, family: str, gives: int, answer: int | None) -> None:
     gateway = over((named("a", family=family, output_tokens=gives), Scripted("a")))
     assert ModelInfo(gateway, read(limits)).token_budget(CHAT).answer_tokens == answer
+
+
+def test_the_costliest_deployment_counts_a_picture() -> None:
+    """Field fault 116: several deployments may answer, and a picture is 765 tokens or 25,501."""
+    square = io.BytesIO()
+    Pillow.new("RGB", (1024, 1024)).save(square, "PNG")
+    message = Message(role="user", parts=(Image(mime="image/png", data=square.getvalue()),))
+    one = (named("a", family="gpt-4o"), Scripted("a"))
+    two = (named("b", family="gpt-4o-mini"), Scripted("b"))
+    counted = [
+        ModelInfo(over(*each)).token_budget(CHAT).counter.message(message) for each in ((one,), (one, two))
+    ]
+    assert counted == [765 + MESSAGE_TOKENS, 25_501 + MESSAGE_TOKENS]
+
+
+@pytest.mark.parametrize(
+    ("family", "vocabularies"),
+    [("gpt-5-nano", ("o200k_base",)), ("gpt-4-turbo", ("cl100k_base",)), ("unknown-chat", (None,))],
+)
+def test_a_family_names_its_vocabulary(family: str, vocabularies: tuple[str | None, ...]) -> None:
+    gateway = over((named("a", family=family), Scripted("a")))
+    assert ModelInfo(gateway).token_budget(CHAT).counter.vocabularies == vocabularies

@@ -43,7 +43,7 @@ async def talk(harness: Harness, count: int) -> None:
 
 async def test_standing_requests_survive_sixty_turns(harness: Harness) -> None:
     """They, names, numbers and open questions are in every later prompt, though their turns are long gone."""
-    harness.context_tokens = 2000
+    harness.context_tokens = 1200
     harness.model.script = summing_up
     await talk(harness, 60)
     prompts = [prompt for prompt in harness.model.prompts if not prompt.template.startswith("summary@")]

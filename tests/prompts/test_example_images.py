@@ -15,8 +15,8 @@ from bot.cli.preview import describe, describe_prompt
 from bot.conversation.playground import Playground
 from bot.domain.errors import TemplateError
 from bot.domain.prompts import Image, Prompt, Template
-from bot.generation.context_window import IMAGE_TOKENS
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
+from bot.llm.tokens import image_tokens
 from bot.prompts.formats import from_studio, to_jsonl, to_prompty, to_studio
 from bot.prompts.prompty import read, read_text
 from bot.prompts.publisher import Publisher
@@ -31,6 +31,7 @@ from tests.support.harness import Harness
 __all__ = ["azure", "clients", "connect"]
 
 PNG = b"\x89PNG\r\n\x1a\n and a cup"
+IMAGE_TOKENS = image_tokens.tokens_of(Image(mime="image/png", data=PNG), image_tokens.UNKNOWN)
 INLINE = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 DEFAULT = "---\nmetadata:\n  parley: {match: {default: true}}\n---\n"
 

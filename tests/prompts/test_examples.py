@@ -162,13 +162,13 @@ async def test_a_whole_pool_is_ranked_with_its_similarities() -> None:
 
 @pytest.mark.parametrize(("context_tokens", "shown"), [(4000, 4), (900, 3), (600, 2), (300, 1)])
 def test_pool_examples_stay_within_the_budget(context_tokens: int, shown: int) -> None:
-    near = tuple(Example(user=f"{at}" * 200, assistant="x" * 200) for at in range(3))
+    near = tuple(Example(user=f"{at}" * 200, assistant="xx " * 66) for at in range(3))
     inputs = PromptInputs(
         template=template(3), received=received("Why?"), question="Why?", examples=(OWN, *near), turns=()
     )
     prompt = build_prompt(inputs, TokenBudget(context_tokens=context_tokens, output_tokens=100))
     assert [message.text for message in prompt.messages][:2] == ["own", "own"]
     assert prompt.examples == 2
-    listed = [message.text.count("Assistant: xxx") for message in prompt.messages if message.role == "system"]
+    listed = [message.text.count("Assistant: xx ") for message in prompt.messages if message.role == "system"]
     assert sum(listed) == shown - 1
     assert [one.count for one in prompt.left_out] == ([4 - shown] if shown < 4 else [])

@@ -1,7 +1,7 @@
 """A worker at work for tests: over a real Redis, with an adapter that can be read and a scripted model."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -107,9 +107,6 @@ class HarnessModels(ModelInfo):
 
     def token_budget(self, template: Template, sticky: str = "") -> TokenBudget:
         return TokenBudget(context_tokens=self._harness.context_tokens, output_tokens=100)
-
-    def recall_counts(self, turns: Sequence[Turn]) -> None:
-        pass
 
     def family(self, template: Template) -> str | None:
         return self._harness.family

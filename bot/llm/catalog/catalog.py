@@ -13,6 +13,8 @@ import yaml
 from bot.domain.errors import ConfigError
 from bot.domain.prompts import Capability
 from bot.domain.turns import Deployment, Prices, Usage
+from bot.llm.tokens.estimator import Vocabulary
+from bot.llm.tokens.image_tokens import UNKNOWN, ImageRule
 
 DEFAULT_KEY_ENV = "AZURE_OPENAI_API_KEY"
 
@@ -37,6 +39,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     refuses: tuple[str, ...] = ()
     pictures: Literal["dalle", "gpt-image"] | None = None
     dimensions: int | None = None
+    vocabulary: Vocabulary | None = "o200k_base"
+    image_tokens: ImageRule = UNKNOWN
 
     @property
     def prices(self) -> Prices:

@@ -5,8 +5,6 @@ from collections.abc import Callable
 
 from bot.domain.calls import Call
 from bot.domain.errors import BotError, ModelUnavailable, TooLong
-from bot.domain.prompts import Prompt
-from bot.domain.turns import Usage
 from bot.llm.protocol import (
     DeploymentBroken,
     EmptyAnswer,
@@ -77,12 +75,10 @@ class CallStats:
         elif isinstance(error, BotError):
             call.fail(unprocessed=error.unprocessed)
 
-    def too_long(self, candidate: Candidate, prompt: Prompt, error: TooLong) -> None:
-        """Learn from a refusal that the context is smaller, or the token count higher, than assumed."""
+    def too_long(self, candidate: Candidate, error: TooLong) -> None:
+        """Learn from a refusal that the context is smaller than assumed."""
         if error.limit_tokens:
             candidate.takes_only(error.limit_tokens)
-        counted = Usage(deployment=candidate.deployment.name, input_tokens=error.asked_tokens or 0)
-        candidate.calibration.learn(prompt.messages, prompt.input_tokens, counted)
 
     def took(self, candidate: Candidate, measure: str, began: float) -> None:
         """Record the time since `began`, on `clock`."""

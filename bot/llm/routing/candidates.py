@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from bot.domain.prompts import Prompt
@@ -15,8 +16,8 @@ from bot.domain.turns import Deployment, Usage
 from bot.llm.catalog.catalog import usd
 from bot.llm.catalog.deployments import Policy
 from bot.llm.protocol import Model
-from bot.llm.routing.calibration import Calibration
 from bot.llm.routing.circuit_breaker import CircuitBreaker
+from bot.llm.routing.continuation import CHARACTERS_PER_TOKEN
 from bot.llm.routing.turn_queue import ObservedRate, TurnQueue
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,20 @@ def load_of(prompt: Prompt) -> RequestLoad:
         return RequestLoad(prompt.sticky)
     output_tokens = prompt.parameters.max_output_tokens or USUAL_OUTPUT_TOKENS
     return RequestLoad(prompt.sticky, prompt.input_tokens, output_tokens)
+
+
+def spent(deployment: Deployment, prompt: Prompt, characters: int = 0) -> Usage:
+    """The estimated usage of a call that ended after `characters` of its answer without being counted.
+
+    It assumes no cached tokens, and excludes reasoning tokens.
+    """
+    usage = Usage(
+        deployment=deployment.name,
+        input_tokens=prompt.input_tokens,
+        output_tokens=-(-characters // CHARACTERS_PER_TOKEN),
+        estimated=True,
+    )
+    return replace(usage, usd=usd(deployment.prices, usage))
 
 
 class DeploymentState(NamedTuple):
@@ -83,12 +98,10 @@ class Candidate:
         model: Model,
         clock: Callable[[], float],
         key: SecretStr | None = None,
-        calibration: Calibration | None = None,
     ) -> None:
         self.deployment = deployment
         self.model = model
         self.key = key
-        self.calibration = calibration or Calibration()
         self.id = f"{deployment.name}@{urlsplit(deployment.endpoint).hostname or 'here'}"
         self.breaker = CircuitBreaker(clock)
         self.rate = ObservedRate()
@@ -120,18 +133,13 @@ class Candidate:
 
     def price(self, load: RequestLoad) -> float:
         """The price of a load in US dollars; infinite if unknown."""
-        input_tokens = max(self.counted(load).input_tokens, 1)
-        asked = Usage(deployment="", input_tokens=input_tokens, output_tokens=load.output_tokens)
+        asked = Usage(deployment="", input_tokens=max(load.input_tokens, 1), output_tokens=load.output_tokens)
         price = usd(self.deployment.prices, asked)
         return math.inf if price is None else price
 
     def fits(self, load: RequestLoad) -> bool:
         """Whether a load fits into the context."""
-        return self.counted(load).tokens <= self.context_tokens
-
-    def counted(self, load: RequestLoad) -> RequestLoad:
-        """A load in tokens of this deployment."""
-        return load._replace(input_tokens=self.calibration.tokens(self.deployment.name, load.input_tokens))
+        return load.tokens <= self.context_tokens
 
     def takes_only(self, limit_tokens: int) -> None:
         """Record a context that is smaller than configured, and log it once."""

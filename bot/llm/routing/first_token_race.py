@@ -12,9 +12,8 @@ from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta
 from bot.llm.protocol import DeploymentBroken, EmptyAnswer, RequestRejected
 from bot.llm.routing.attempts import Attempts
-from bot.llm.routing.calibration import Calibration
 from bot.llm.routing.call_stats import CallStats
-from bot.llm.routing.candidates import Candidate
+from bot.llm.routing.candidates import Candidate, spent
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +51,11 @@ class FirstTokenRace:
         prompt: Prompt,
         stats: CallStats,
         hedge_s: float | None,
-        calibration: Calibration,
     ) -> None:
         self._attempts = attempts
         self._prompt = prompt
         self._stats = stats
         self._hedge_s = hedge_s
-        self._calibration = calibration
         self._empty: EmptyAnswer | None = None
         self._rejected: RequestRejected | None = None
 
@@ -80,7 +77,7 @@ class FirstTokenRace:
                     await self._begin(candidate) if self._hedge_s is None else await self._race(candidate)
                 )
             except TooLong as error:
-                self._stats.too_long(candidate, self._prompt, error)
+                self._stats.too_long(candidate, error)
                 if not self._attempts.larger(candidate):
                     raise
                 continue
@@ -97,9 +94,7 @@ class FirstTokenRace:
         """Start the answer of one deployment; `None` after a failure, which is recorded."""
         began = self._stats.clock()
         stream = cast("AsyncGenerator[Delta]", candidate.model.chat(self._prompt))
-        call = calls.current().begin(
-            self._calibration.spent(candidate.deployment, self._prompt), purpose="answer"
-        )
+        call = calls.current().begin(spent(candidate.deployment, self._prompt), purpose="answer")
         candidate.running += 1
         try:
             first = await anext(stream, None)

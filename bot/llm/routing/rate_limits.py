@@ -311,4 +311,4 @@ def _bucket_costs(candidate: Candidate, load: RequestLoad) -> tuple[BucketCost, 
     """The costs of one request: of the request limit, and of the token limit."""
     deployment = candidate.deployment
     requests = bucket_cost(deployment.requests_per_minute, 1)
-    return requests, bucket_cost(deployment.tokens_per_minute, candidate.counted(load).tokens)
+    return requests, bucket_cost(deployment.tokens_per_minute, load.tokens)

@@ -32,9 +32,8 @@ from bot.llm.protocol import (
     RequestRejected,
 )
 from bot.llm.routing.attempts import Attempts
-from bot.llm.routing.calibration import Calibration
 from bot.llm.routing.call_stats import CallStats, Observe
-from bot.llm.routing.candidates import Candidate, DeploymentState, RequestLoad, load_of, rank
+from bot.llm.routing.candidates import Candidate, DeploymentState, RequestLoad, load_of, rank, spent
 from bot.llm.routing.connections import Connections
 from bot.llm.routing.continuation import CHARACTERS_PER_TOKEN, ContinuationDeduper, go_on
 from bot.llm.routing.first_token_race import FirstTokenRace, StartedAnswer
@@ -96,10 +95,7 @@ class Gateway:
         self._limiter = RateLimiter(shared, clock)
         self._stats = CallStats(self._limiter, observe, clock)
         self._unknown_preferences: set[str] = set()
-        self.calibration = Calibration()
-        self._pool = [
-            Candidate(deployment, model, clock, calibration=self.calibration) for deployment, model in models
-        ]
+        self._pool = [Candidate(deployment, model, clock) for deployment, model in models]
         for candidate in self._pool:
             self._stats.listen(candidate)
 
@@ -151,7 +147,7 @@ class Gateway:
         if prompt.capability == "image":
             return images.most(prompt, first.deployment)
         characters = round(first.usual_output_tokens / 2 * CHARACTERS_PER_TOKEN)
-        return self.calibration.spent(first.deployment, prompt, characters)
+        return spent(first.deployment, prompt, characters)
 
     def adopt(self, config: DeploymentConfig, keys: Mapping[str, SecretStr]) -> None:
         """Use these deployments from now on. Running answers end with the deployment that started them.
@@ -169,7 +165,7 @@ class Gateway:
             ]
             if not same:
                 model = connections.open(deployment, key)
-                same = [Candidate(deployment, model, self._stats.clock, key, self.calibration)]
+                same = [Candidate(deployment, model, self._stats.clock, key)]
             kept.append(same[0])
         for candidate in kept:
             self._stats.listen(candidate)
@@ -228,13 +224,13 @@ class Gateway:
         return TooLong(
             "The model for long texts is temporarily unavailable. Please send less text, or try again later.",
             widest.context_tokens,
-            widest.counted(load).tokens,
+            load.tokens,
         )
 
     def _race(self, prompt: Prompt, tried: Sequence[Candidate]) -> FirstTokenRace:
         load = load_of(prompt)
         attempts = self._attempts("chat", prompt.deployment, load, tried)
-        return FirstTokenRace(attempts, prompt, self._stats, self._hedge_s, self.calibration)
+        return FirstTokenRace(attempts, prompt, self._stats, self._hedge_s)
 
     async def _part(self, started: StartedAnswer, prompt: Prompt, before: str) -> AsyncGenerator[Delta]:
         """One call's part of an answer, without repetitions of the part before."""
@@ -245,12 +241,11 @@ class Gateway:
                 async for delta in started.deltas():
                     received += len(delta.text)
                     if delta.usage is not None:
-                        self.calibration.learn(prompt.messages, prompt.input_tokens, delta.usage)
                         started.call.end(delta.usage)
                         started.candidate.has_answered(delta.usage.output_tokens)
                     elif received - estimated >= _ESTIMATE_CHARACTERS:
                         estimated = received
-                        started.call.so_far(self.calibration.spent(deployment, prompt, received))
+                        started.call.so_far(spent(deployment, prompt, received))
                     if delta.retracts:
                         deduper = ContinuationDeduper(before)
                         yield Delta(text=before, retracts=True)

@@ -173,14 +173,6 @@ async def test_what_is_too_long_for_all_is_said() -> None:
         await told(gateway, input_tokens=LONG)
 
 
-async def test_a_reported_token_count_is_learnt() -> None:
-    refusing = Scripted("a", before=[TooLong("long", limit_tokens=16_000, asked_tokens=2 * LONG)])
-    gateway = over(sized(refusing, 16_000, 0))
-    with pytest.raises(TooLong):
-        await told(gateway, input_tokens=LONG)
-    assert gateway.calibration.context_tokens("a", 16_000) < 8_000
-
-
 async def test_unavailable_large_contexts_report_smaller_limits() -> None:
     large, small = Scripted("a", before=[AWAY] * 9), Scripted("b")
     gateway = over(sized(large, 100_000, 0), sized(small, 4_000, 1))

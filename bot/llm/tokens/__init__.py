@@ -1,0 +1,1 @@
+"""Tokens of texts and images, before a model is called."""

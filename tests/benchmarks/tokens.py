@@ -1,0 +1,68 @@
+"""How close estimates of tokens are to what the tokenizer counts, by kind of text and language, and what they cost.
+
+`python -m tests.benchmarks.tokens` compares with stored counts. With `--count` it counts the samples of
+tests/llm/tokens/samples.py again, which needs `parley[tokens]`.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bot.llm.tokens import tokenizer
+from bot.llm.tokens.estimator import VOCABULARIES, estimate
+from tests.llm.tokens.samples import counted, digest, keep_counts, samples
+
+
+def quantiles(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """The 5th percentile, the median and the 95th percentile."""
+    cuts = statistics.quantiles(ratios, n=20, method="inclusive")
+    return cuts[0], statistics.median(ratios), cuts[-1]
+
+
+def rows() -> dict[str, tuple[tuple[float, float, float], float, float]]:
+    """By kind: the quantiles of estimate / count, the median of a third of the bytes / count, and ns per character."""
+    found: dict[str, tuple[tuple[float, float, float], float, float]] = {}
+    counts = counted()["o200k_base"]
+    for kind, texts in samples().items():
+        began = time.process_time()
+        estimates = [estimate(text) for text in texts]
+        ns = (time.process_time() - began) / sum(map(len, texts)) * 1e9
+        ratios = [each / count for each, count in zip(estimates, counts[kind], strict=True)]
+        thirds = [len(text.encode()) / 3 / count for text, count in zip(texts, counts[kind], strict=True)]
+        found[kind] = quantiles(ratios), statistics.median(thirds), ns
+    return found
+
+
+def count(folder: Path | None) -> None:
+    """Count the samples with each vocabulary, and keep the counts."""
+    kinds = samples()
+    counts = {"digests": {kind: [digest(texts)] for kind, texts in kinds.items()}}
+    for vocabulary in VOCABULARIES:
+        tokens = tokenizer.load(vocabulary, folder)
+        if tokens is None:
+            raise SystemExit(f"The vocabulary {vocabulary} is not installed")
+        counts[vocabulary] = {kind: list(map(tokens, texts)) for kind, texts in kinds.items()}
+    keep_counts(counts)
+
+
+def main() -> None:
+    """Print the table of estimates."""
+    print("\nEstimates of tokens, as a share of what o200k_base counts\n")
+    print(
+        "| Text | 5th percentile | Median | 95th percentile | A third of the bytes, median | ns per character |"
+    )
+    print("|---|--:|--:|--:|--:|--:|")
+    for kind, ((low, middle, high), third, ns) in rows().items():
+        print(f"| {kind} | {low:.2f} | {middle:.2f} | {high:.2f} | {third:.2f} | {ns:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--count", action="store_true", help="count the samples again")
+    options.add_argument("--folder", type=Path, help="folder with the vocabularies")
+    chosen = options.parse_args()
+    if chosen.count:
+        count(chosen.folder)
+    main()
