@@ -1,9 +1,10 @@
-"""What deployments mean for a prompt: how long an answer may be where a budget counts it."""
+"""What deployments mean for a prompt: how long an answer may be where a budget counts it, what it may cost."""
 
 import pytest
 
 from bot.domain.limits import read
-from bot.domain.prompts import Template
+from bot.domain.prompts import Parameters, Prompt, Template
+from bot.domain.turns import Prices
 from bot.generation.model_info import ModelInfo
 from tests.llm.scripted import Scripted, named, over
 
@@ -22,3 +23,23 @@ CHAT = Template(name="assistant", digest="0" * 12, system="Be kind.")
 def test_budgets_limit_the_answer_length(limits: str, family: str, gives: int, answer: int | None) -> None:
     gateway = over((named("a", family=family, output_tokens=gives), Scripted("a")))
     assert ModelInfo(gateway, read(limits)).token_budget(CHAT).answer_tokens == answer
+
+
+@pytest.mark.parametrize(
+    ("prices", "usd"),
+    [
+        ((Prices(input_usd=1.0, output_usd=4.0),), 600e-6),
+        ((Prices(input_usd=1.0, cache_write_usd=2.0, output_usd=4.0, reasoning_usd=5.0),), 900e-6),
+        ((Prices(input_usd=1.0, output_usd=4.0), Prices(input_usd=1.0)), None),
+        ((Prices(cache_write_usd=2.0, output_usd=4.0),), None),
+        ((), 0.0),
+    ],
+)
+def test_an_estimate_knows_what_is_unknown(prices: tuple[Prices, ...], usd: float | None) -> None:
+    """Field fault 114: a deployment that may answer, at an unknown price, makes the estimate unknown."""
+    gateway = over(*((named(f"d{n}", prices=each), Scripted(f"d{n}")) for n, each in enumerate(prices)))
+    parameters = Parameters(max_output_tokens=100)
+    prompt = Prompt(
+        template="assistant", capability="chat", messages=(), parameters=parameters, input_tokens=200
+    )
+    assert ModelInfo(gateway).estimate_usd(prompt) == (None if usd is None else pytest.approx(usd))

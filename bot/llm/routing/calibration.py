@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from bot.domain.prompts import Image, Message, Prompt
 from bot.domain.turns import Deployment, Turn, Usage
-from bot.llm.catalog.catalog import usd
+from bot.llm.catalog.cost import usd
 from bot.llm.routing.continuation import CHARACTERS_PER_TOKEN
 
 
@@ -53,4 +53,5 @@ class Calibration:
             output_tokens=-(-characters // CHARACTERS_PER_TOKEN),
             estimated=True,
         )
-        return replace(usage, usd=usd(deployment.prices, usage))
+        cost = usd(deployment.prices, usage)
+        return replace(usage, usd=cost, price="" if cost is None else deployment.prices.id)

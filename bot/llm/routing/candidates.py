@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Deployment, Usage
-from bot.llm.catalog.catalog import usd
+from bot.llm.catalog.cost import usd
 from bot.llm.catalog.deployments import Policy
 from bot.llm.protocol import Model
 from bot.llm.routing.calibration import Calibration
@@ -71,6 +71,13 @@ class LearningModel(Protocol):
     """Called with the seconds until the rate limit resets."""
 
 
+@runtime_checkable
+class PricedModel(Protocol):
+    """A model that computes what its calls cost."""
+
+    deployment: Deployment
+
+
 class Candidate:
     """A deployment with its model and circuit breaker. `running` counts calls of this process.
 
@@ -98,6 +105,12 @@ class Candidate:
         self.context_tokens = deployment.context_tokens  # less if it reported a smaller limit
         # refused parameters that the other processes already know
         self.taught: set[str] = set(model.refused) if isinstance(model, LearningModel) else set()
+
+    def reprice(self, deployment: Deployment) -> None:
+        """Use the prices of the same deployment at another time."""
+        self.deployment = deployment
+        if isinstance(self.model, PricedModel):
+            self.model.deployment = deployment
 
     def draw(self, sticky: str) -> float:
         """A weighted random rank; the lowest is asked first.

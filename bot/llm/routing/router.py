@@ -17,6 +17,7 @@ from bot.domain.turns import CheckResult, Delta, Deployment, Usage
 from bot.domain.words import marked
 from bot.llm.catalog.catalog import DEFAULT_KEY_ENV
 from bot.llm.catalog.deployments import DeploymentConfig, Policy
+from bot.llm.catalog.prices import priced
 from bot.llm.catalog.probe import Checkable, ProbeResult, probe
 from bot.llm.openai import images
 from bot.llm.protocol import (
@@ -143,7 +144,7 @@ class Gateway:
     def adopt(self, config: DeploymentConfig, keys: Mapping[str, SecretStr]) -> None:
         """Use these deployments from now on. Running answers end with the deployment that started them.
 
-        Unchanged deployments keep what was learnt about them.
+        Unchanged deployments keep what was learnt about them, also where the price table changed.
         """
         connections = self._connections = self._connections or Connections()
         kept: list[Candidate] = []
@@ -152,17 +153,24 @@ class Gateway:
             same = [
                 candidate
                 for candidate in self._pool
-                if candidate.deployment == deployment and candidate.key == key
+                if candidate.key == key
+                and replace(candidate.deployment, prices=deployment.prices) == deployment
             ]
             if not same:
                 model = connections.open(deployment, key)
                 same = [Candidate(deployment, model, self._stats.clock, key, self.calibration)]
+            same[0].reprice(deployment)
             kept.append(same[0])
         for candidate in kept:
             self._stats.listen(candidate)
         self._pool = kept
         self.policy, self._hedge_s = config.policy, config.hedge_ms and config.hedge_ms / 1000
         self._unknown_preferences.clear()
+
+    def reprice(self) -> None:
+        """Use the prices that are in force now for new calls."""
+        for candidate in self._pool:
+            candidate.reprice(priced(candidate.deployment))
 
     # -------------------------------------------------------------- the model
 
