@@ -33,7 +33,9 @@ FOR_OPERATORS = (
 )
 """Paths whose texts stay English: pages, commands and templates of operators, what models are told, and the built-in
 model for trying out."""
-REFUSALS = frozenset(("Refused", "RateLimited", "BudgetSpent", "TooLong", "ContentFiltered", "NotAllowed"))
+REFUSALS = frozenset(
+    ("Refused", "RateLimited", "BudgetSpent", "UnknownPrice", "TooLong", "ContentFiltered", "NotAllowed")
+)
 """Errors whose first argument is a message to a person."""
 PLURALS = {
     "de": "nplurals=2; plural=n != 1;",

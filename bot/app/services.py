@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from bot.app import capacity
 from bot.app.intake import Intake
+from bot.app.price_watch import PriceWatch
 from bot.app.prompt_files import read_usable
 from bot.app.settings import Settings, secrets
 from bot.conversation.commands.command import CommandServices
@@ -31,6 +32,7 @@ from bot.generation.tool_calls import ToolSet
 from bot.generation.turn_builder import ToolCallAllowance
 from bot.llm.catalog import catalog, deployments
 from bot.llm.catalog.deployments import DeploymentConfig
+from bot.llm.catalog.prices import PriceBook, prices_in_force, put_in_force
 from bot.llm.demo import model
 from bot.llm.routing.reload import reload
 from bot.llm.routing.router import Gateway, connect
@@ -55,6 +57,7 @@ from bot.storage.redis.secrets import SecretStore
 from bot.storage.usage.charges import Charges
 from bot.storage.usage.cooldowns import Cooldowns
 from bot.storage.usage.latency import Latency
+from bot.storage.usage.price_tables import PriceTables
 from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import installed
 from bot.worker.uninstall import Uninstaller
@@ -158,6 +161,7 @@ async def open_services(settings: Settings, *, folder: Path | None = None) -> As
         latency = await stack.enter_async_context(Latency(storage.redis).keeping())
         gateway = await stack.enter_async_context(_connect(found, storage.redis, latency))
         await _load_tokenizers(settings, gateway)
+        await stack.enter_async_context(PriceWatch(PriceTables(storage.redis), gateway).keeping())
         model_info = ModelInfo(gateway, settings.limits)
         embedder = next((each.name for each in found.deployments if each.capability == "embedding"), "")
         vectors = EmbeddingCache(storage.redis, embedder, gateway.vectors)
@@ -287,6 +291,7 @@ async def _redis(settings: Settings, folder: Path | None, stack: AsyncExitStack)
 
 def find_deployment_config(settings: Settings) -> DeploymentConfig:
     """The configured deployments; without any, the built-in demo model. Raises ConfigError."""
+    put_in_force(PriceBook(table=prices_in_force().table, ceiling_usd=settings.price_ceiling_usd))
     endpoint, version = settings.azure_openai_endpoint, settings.openai_api_version
     found = DeploymentConfig(deployments=())
     if settings.parley_deployments is not None:

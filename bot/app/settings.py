@@ -130,6 +130,7 @@ class Settings(BaseSettings):
 
     # --- limits on people, channels and tenants
     parley_limits: str = limits.DEFAULT
+    parley_price_ceiling: Annotated[float | None, Field(ge=0, le=100_000)] = None
 
     # --- logging
     parley_log: Literal["text", "json"] = "text"
@@ -138,6 +139,11 @@ class Settings(BaseSettings):
     @property
     def limits(self) -> limits.Limits:
         return limits.read(self.parley_limits)
+
+    @property
+    def price_ceiling_usd(self) -> float | None:
+        """What stands in for unknown prices per million tokens, where any limit is in dollars."""
+        return self.parley_price_ceiling if self.limits.dollars else None
 
     @property
     def default_mode(self) -> ParticipationMode:

@@ -10,6 +10,7 @@ from bot.cli.admin import dead_letters, deployments, forget
 from bot.cli.backup import backup, restore
 from bot.cli.console import load_settings, run
 from bot.cli.evaluate import evaluate
+from bot.cli.prices import prices
 from bot.cli.prompts import prompts
 from bot.cli.usage import usage
 from bot.cli.why import why
@@ -33,6 +34,7 @@ parley = typer.Typer(
 manifest = typer.Typer(no_args_is_help=True, help="Create the app manifest for Slack or Teams.")
 parley.add_typer(manifest, name="manifest")
 parley.add_typer(prompts, name="prompts")
+parley.add_typer(prices, name="prices")
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
       ConfigError            the operator: stop startup, or dead-letter the event and alert
         TemplateError
       Refused                the person: its text is the reply; the turn is stored; no retry
-        RateLimited  BudgetSpent  TooLong  ContentFiltered  NotAllowed
+        RateLimited  BudgetSpent (UnknownPrice)  TooLong  ContentFiltered  NotAllowed
       Unavailable            nobody: the event is retried after `retry_after_s`
         ModelUnavailable (ModelBusy)  PlatformUnavailable  StateUnavailable
       Unauthentic            the sender: 401
@@ -63,6 +63,10 @@ class RateLimited(Refused):
 
 class BudgetSpent(Refused):
     """The budget of this person, channel or tenant is used up."""
+
+
+class UnknownPrice(BudgetSpent):
+    """A limit in dollars applies, and nobody knows what the answer may cost."""
 
 
 class TooLong(Refused):

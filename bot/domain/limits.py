@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, cast, get_args
 
 from bot.domain import formats
-from bot.domain.errors import BudgetSpent, ConfigError, RateLimited, Refused
+from bot.domain.errors import BudgetSpent, ConfigError, RateLimited, Refused, UnknownPrice
 from bot.domain.formats import Rounding
 from bot.domain.turns import CheckResult, Deployment
 from bot.domain.words import marked, tr, trn
@@ -98,31 +98,56 @@ class Limits:
         return [limit for limits in (*self.general.values(), *self.named.values()) for limit in limits]
 
     def check(self, deployments: Iterable[Deployment]) -> list[CheckResult]:
-        """The check of `parley check`: budgets in dollars don't count deployments with unknown prices."""
+        """The check of `parley check`: what limits in dollars mean for deployments with unknown prices."""
         words = "; ".join(
             f"{scope}: {', '.join(map(str, limits)) or 'unlimited'}" for scope, limits in self._all()
         )
         findings = [CheckResult(level="ok", subject="limits", words=words or "no limits are set")]
-        unknown = list(dict.fromkeys(each.name for each in deployments if not _priced(each)))
-        if unknown and any(limit.measure == "dollars" for limit in self.every):
-            words = (
-                f"PARLEY_LIMITS limits dollars, but the price of {', '.join(unknown)} is unknown, so its "
-                "answers count as requests and tokens only.\n"
-                "Set the price in the file of PARLEY_DEPLOYMENTS, or limit tokens as well."
-            )
-            findings.append(CheckResult(level="warning", subject="limits", words=words))
-        return findings
+        return findings + (_price_findings(tuple(deployments)) if self.dollars else [])
+
+    @property
+    def dollars(self) -> bool:
+        """Whether any limit is in dollars."""
+        return any(limit.measure == "dollars" for limit in self.every)
 
     def _all(self) -> Iterable[tuple[str, Sequence[Limit]]]:
         yield from self.general.items()
         yield from ((f"{scope} {name}", limits) for (scope, name), limits in self.named.items())
 
 
-def _priced(deployment: Deployment) -> bool:
-    prices = deployment.prices
-    if deployment.capability == "image" and prices.image_usd is not None:
-        return True
-    return None not in (prices.input_usd, prices.output_usd)
+def _price_findings(deployments: Sequence[Deployment]) -> list[CheckResult]:
+    """The deployments with unknown prices, where limits are in dollars."""
+    unknown = [each for each in deployments if each.prices.missing(each.capability)]
+    kinds: tuple[tuple[Literal["ok", "warning"], list[Deployment], str], ...] = (
+        (
+            "warning",
+            [each for each in unknown if each.capability != "embedding"],
+            "PARLEY_LIMITS limits dollars, but the price of {} is unknown, so what may be answered by it is refused.",
+        ),
+        (
+            "warning",
+            [each for each in unknown if each.capability == "embedding"],
+            "PARLEY_LIMITS limits dollars, but the price of {} is unknown, so searches with it are not limited.",
+        ),
+        (
+            "ok",
+            [each for each in deployments if each.prices.has_ceiling],
+            "the price of {} is unknown; PARLEY_PRICE_CEILING stands in for it",
+        ),
+    )
+    findings: list[CheckResult] = []
+    for level, found, words in kinds:
+        if found:
+            text = words.format(", ".join(dict.fromkeys(each.name for each in found)))
+            text += _NEXT_STEP if level == "warning" else ""
+            findings.append(CheckResult(level=level, subject="limits", words=text))
+    return findings
+
+
+_NEXT_STEP = (
+    "\nState its `model` or its `prices` in the file of PARLEY_DEPLOYMENTS, add the model to a table for "
+    "`parley prices update`, or set PARLEY_PRICE_CEILING."
+)
 
 
 # ------------------------------------------------------------------ parsing
@@ -297,6 +322,14 @@ def refusal(limit: Limit, *, left: int, asked: int, at: datetime, minute_s: int 
         left=limit.in_words(left, "down"),
         asked=limit.in_words(asked, "up"),
         when=when,
+    )
+
+
+def unknown_price() -> Refused:
+    """Why a question is refused where a limit in dollars applies, if nobody knows what it may cost."""
+    return UnknownPrice(
+        "A limit in dollars applies here, and the price of this model is not known, so I can't use it. Please tell "
+        "your administrator, who can set the price."
     )
 
 

@@ -1,9 +1,9 @@
 """Deployments, deltas, usage, replies, and turns."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import field
+from msgspec import Meta, field, structs
 
 from bot.domain.events import Frozen, MessageReceived, PostedMessage, UnreadPart
 from bot.domain.prompts import Capability, Image, Message, Omission, ToolCall, say
@@ -14,13 +14,84 @@ MAX_TOOL_CALLS = 64
 """Tool calls that are kept of one stream; more are only counted. Also the maximum that may be run."""
 
 
-class Prices(Frozen):
-    """US dollars per million tokens, or per image; `None` is unknown."""
+DeploymentType = Literal["GlobalStandard", "DataZoneStandard", "Standard", "GlobalBatch", "DataZoneBatch"]
+"""How a deployment is billed, in the words of Azure; `Standard` is regional."""
 
-    input_usd: float | None = None
-    cached_usd: float | None = None
-    output_usd: float | None = None
-    image_usd: float | None = None
+
+Usd = Annotated[float, Meta(ge=0, le=1_000_000)]
+
+
+class TokenPrices(Frozen):
+    """US dollars per million tokens. `None` is unknown, unless another price stands in for it.
+
+    Cached input, cache writes and images that are sent cost `input_usd` where they have no price of their own; cached
+    images cost what images cost; reasoning and images that are returned cost `output_usd`. Nothing stands in for
+    input and output.
+    """
+
+    input_usd: Usd | None = None
+    cached_usd: Usd | None = None
+    cache_write_usd: Usd | None = None
+    output_usd: Usd | None = None
+    reasoning_usd: Usd | None = None
+    image_input_usd: Usd | None = None
+    image_cached_usd: Usd | None = None
+    image_output_usd: Usd | None = None
+
+
+class PriceTier(TokenPrices, kw_only=True):
+    """The prices of all tokens of a call whose prompt has more than `tokens`; what is missing stays as below it."""
+
+    tokens: Annotated[int, Meta(ge=1)]
+
+
+class Prices(TokenPrices):
+    """The prices of a deployment, in US dollars: per million tokens or, for some image models, per picture.
+
+    `image_usd` is the price of any picture, `pictures` that of pictures by "quality size". `picture_tokens` are the
+    tokens that a picture has, in the same form. `above` are tiers by the length of the prompt, ascending. `id` names
+    the origin: "gpt-5@2025-08-07", "deployments file", "ceiling".
+    """
+
+    image_usd: Usd | None = None
+    pictures: dict[str, Usd] = {}
+    picture_tokens: dict[str, Annotated[int, Meta(ge=1)]] = {}
+    above: tuple[PriceTier, ...] = ()
+    id: str = ""
+
+    def at(self, input_tokens: int) -> TokenPrices:
+        """The prices per million tokens of a call with a prompt of this length."""
+        found: TokenPrices = self
+        for tier in self.above:
+            if input_tokens > tier.tokens:
+                stated = {
+                    name: value for name in PRICES_OF_TOKENS if (value := getattr(tier, name)) is not None
+                }
+                found = structs.replace(found, **stated)
+        return found
+
+    @property
+    def has_ceiling(self) -> bool:
+        """Whether a ceiling stands in for an unknown price."""
+        return self.id.startswith(CEILING)
+
+    def missing(self, capability: Capability) -> tuple[str, ...]:
+        """The prices without which calls of a deployment have no known cost: "input", "output" or "picture"."""
+        if capability == "image" and (self.image_usd is not None or self.pictures):
+            return ()
+        output = self.output_usd
+        if capability == "image" and self.image_output_usd is not None:
+            output = self.image_output_usd
+        needed = (
+            {"input": self.input_usd}
+            if capability == "embedding"
+            else {"input": self.input_usd, "output": output}
+        )
+        return tuple(name for name, price in needed.items() if price is None)
+
+
+CEILING = "ceiling"
+PRICES_OF_TOKENS = TokenPrices.__struct_fields__
 
 
 class Deployment(Frozen):
@@ -28,6 +99,8 @@ class Deployment(Frozen):
 
     `model` is empty if not configured; `key_env` names the environment variable with its key.
     The rate limits are the provider's; `None` is unlimited or unknown.
+    `prices` are those of now. `stated_prices` are those of its configuration, which go before the price table;
+    `None` if `prices` do not come from the table at all. `price_factor` replaces the factor of its `deployment_type`.
     """
 
     name: str
@@ -47,6 +120,9 @@ class Deployment(Frozen):
     region: str = ""
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    stated_prices: Prices | None = None
+    deployment_type: DeploymentType = "GlobalStandard"
+    price_factor: float | None = None
 
 
 Purpose = Literal[
@@ -61,8 +137,10 @@ CallOutcome = Literal["completed", "empty", "failed", "interrupted"]
 class Usage(Frozen):
     """The usage of one provider call, as the deployment counted it; `usd` is `None` if a price is unknown.
 
-    `estimated` is true if the deployment did not report its usage. `at` is when the call began; empty in
-    records of earlier versions, as is `purpose`.
+    `estimated` is true if the deployment did not report its usage. `model` is the one that answered.
+    Cached, cache-write and image input tokens are part of `input_tokens`, reasoning tokens of `output_tokens`.
+    `price` is the id of the prices that were used. `at` is when the call began; it and `purpose` are missing in
+    records of earlier versions.
     """
 
     deployment: str
@@ -72,6 +150,11 @@ class Usage(Frozen):
     images: int = 0
     usd: float | None = None
     estimated: bool = False
+    model: str = ""
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    image_input_tokens: int = 0
+    price: str = ""
     purpose: Purpose | None = None
     outcome: CallOutcome = "completed"
     at: datetime | None = None

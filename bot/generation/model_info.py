@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from bot.domain.limits import Limits
 from bot.domain.prompts import Prompt, Template
 from bot.domain.turns import Deployment, Purpose, Usage
 from bot.generation.prompt_builder import TokenBudget
 from bot.llm.catalog.catalog import families
+from bot.llm.catalog.cost import usd
 from bot.llm.openai import images
 from bot.llm.protocol import Model
 from bot.llm.routing.router import Gateway
@@ -107,19 +110,27 @@ class ModelInfo:
 
     def image_tokens(self, prompt: Prompt) -> int:
         """About the most tokens that the images of a prompt can cost; 0 if they are priced per image."""
+        if prompt.capability != "image":
+            return 0
         available = self._gateway.deployments("image", prompt.deployment)
-        wanted = prompt.capability == "image" and available
-        return images.most(prompt, available[0]).output_tokens if wanted else 0
+        return max((images.most(prompt, each).output_tokens for each in available), default=0)
 
     def estimate_usd(self, prompt: Prompt) -> float | None:
-        """About the most that a prompt can cost; None if the price is unknown."""
+        """About the most that a prompt can cost at the costliest deployment that may answer it.
+
+        None if the price of any that may answer is unknown; 0 if there is none, because then nothing is called.
+        """
         available = self._gateway.deployments(prompt.capability, prompt.deployment)
-        if not available:
-            return None
-        prices = available[0].prices
-        if prompt.capability == "image":
-            return images.most(prompt, available[0]).usd
-        if prices.input_usd is None or prices.output_usd is None:
-            return None
-        output = prompt.parameters.max_output_tokens or OUTPUT_TOKENS
-        return (prompt.input_tokens * prices.input_usd + output * prices.output_usd) / 1_000_000
+        costs = [_most_usd(prompt, deployment) for deployment in available]
+        return None if None in costs else max((cost or 0.0 for cost in costs), default=0.0)
+
+
+def _most_usd(prompt: Prompt, deployment: Deployment) -> float | None:
+    """About the most that a prompt can cost at a deployment: nothing cached, everything written to the cache."""
+    if prompt.capability == "image":
+        return images.most(prompt, deployment).usd
+    output_tokens = prompt.parameters.max_output_tokens or OUTPUT_TOKENS
+    usage = Usage(deployment=deployment.name, input_tokens=prompt.input_tokens, output_tokens=output_tokens)
+    dear = structs.replace(usage, cache_write_tokens=prompt.input_tokens, reasoning_tokens=output_tokens)
+    costs = [usd(deployment.prices, each) for each in (usage, dear)]
+    return None if None in costs else max(cost or 0.0 for cost in costs)

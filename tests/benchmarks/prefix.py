@@ -17,7 +17,8 @@ from bot.domain.prompts import Example, Match, Message, Prompt, Template, say
 from bot.domain.turns import Reply, Turn, Usage
 from bot.generation import context_window, prompt_builder
 from bot.generation.prompt_builder import PromptInputs, TokenBudget
-from bot.llm.catalog.catalog import family_of, usd
+from bot.llm.catalog.cost import usd
+from bot.llm.catalog.prices import prices_in_force
 from bot.llm.tokens.calibration import corrected
 from bot.llm.tokens.counter import MESSAGE_TOKENS, TokenCounter
 from bot.storage.conversations.summaries import Summary
@@ -62,7 +63,8 @@ class Bill:
         self.input_tokens += sent
         self.cached_tokens += cached
         usage = Usage(deployment=model, input_tokens=sent, cached_tokens=cached)
-        self.usd += usd(family_of(model, "chat").prices, usage) or 0.0
+        prices = prices_in_force().table.prices_of(model, now().date())
+        self.usd += (usd(prices, usage) if prices else None) or 0.0
 
 
 def tokens(message: Message) -> int:

@@ -135,3 +135,16 @@ def test_unknown_prices_are_warned_of() -> None:
     assert stated.words == "person: $1.00 a day"
     assert (risk.level, risk.subject) == ("warning", "limits")
     assert "the price of odd is unknown" in risk.words
+    assert "is refused" in risk.words
+    assert "PARLEY_PRICE_CEILING" in risk.words
+
+
+def test_a_ceiling_is_mentioned_by_the_check() -> None:
+    """Field fault 114: `check` says where a ceiling stands in for an unknown price."""
+    capped = Prices(input_usd=60.0, output_usd=60.0, id="ceiling")
+    odd = Deployment(
+        name="odd", capability="chat", model="", family="unknown-chat", endpoint="https://x/", wire="v1",
+        context_tokens=1, output_tokens=1, prices=capped,
+    )  # fmt: skip
+    _, note = read("person: $1/day").check([odd])
+    assert (note.level, "PARLEY_PRICE_CEILING stands in" in note.words) == ("ok", True)

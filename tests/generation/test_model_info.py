@@ -1,4 +1,4 @@
-"""What deployments mean for a prompt: how long an answer may be, and what its tokens are."""
+"""What deployments mean for a prompt: how long an answer may be, what its tokens are, what it may cost."""
 
 import io
 
@@ -6,7 +6,8 @@ import pytest
 from PIL import Image as Pillow
 
 from bot.domain.limits import read
-from bot.domain.prompts import Image, Message, Template
+from bot.domain.prompts import Image, Message, Parameters, Prompt, Template
+from bot.domain.turns import Prices
 from bot.generation.model_info import ModelInfo
 from bot.llm.tokens.counter import MESSAGE_TOKENS
 from tests.llm.scripted import Scripted, named, over
@@ -48,3 +49,23 @@ def test_the_costliest_deployment_counts_a_picture() -> None:
 def test_a_family_names_its_vocabulary(family: str, vocabularies: tuple[str | None, ...]) -> None:
     gateway = over((named("a", family=family), Scripted("a")))
     assert ModelInfo(gateway).token_budget(CHAT).counter.vocabularies == vocabularies
+
+
+@pytest.mark.parametrize(
+    ("prices", "usd"),
+    [
+        ((Prices(input_usd=1.0, output_usd=4.0),), 600e-6),
+        ((Prices(input_usd=1.0, cache_write_usd=2.0, output_usd=4.0, reasoning_usd=5.0),), 900e-6),
+        ((Prices(input_usd=1.0, output_usd=4.0), Prices(input_usd=1.0)), None),
+        ((Prices(cache_write_usd=2.0, output_usd=4.0),), None),
+        ((), 0.0),
+    ],
+)
+def test_an_estimate_knows_what_is_unknown(prices: tuple[Prices, ...], usd: float | None) -> None:
+    """Field fault 114: a deployment that may answer, at an unknown price, makes the estimate unknown."""
+    gateway = over(*((named(f"d{n}", prices=each), Scripted(f"d{n}")) for n, each in enumerate(prices)))
+    parameters = Parameters(max_output_tokens=100)
+    prompt = Prompt(
+        template="assistant", capability="chat", messages=(), parameters=parameters, input_tokens=200
+    )
+    assert ModelInfo(gateway).estimate_usd(prompt) == (None if usd is None else pytest.approx(usd))

@@ -7,9 +7,11 @@ import pytest
 from pydantic import SecretStr
 
 from bot.domain.errors import BotError
+from bot.domain.events import now
 from bot.domain.prompts import Capability, Parameters, Prompt, say
 from bot.domain.turns import Delta, Deployment, Prices
 from bot.llm.catalog.catalog import locate
+from bot.llm.catalog.prices import prices_in_force
 from bot.llm.openai.client import Clients
 from bot.llm.openai.model import AzureModel, Timeouts
 from bot.llm.routing import attempts
@@ -82,6 +84,13 @@ def asks(
         parameters=parameters or Parameters(),
         sticky=sticky,
     )
+
+
+def table_prices(model: str) -> Prices:
+    """The prices of today's table."""
+    found = prices_in_force().table.prices_of(model, now().date())
+    assert found is not None, model
+    return found
 
 
 def text_of(deltas: list[Delta]) -> str:

@@ -53,6 +53,7 @@ FOR_MODELS_AND_OPERATORS = {
 """Paths whose sentences are not translated, and why."""
 FOR_OPERATORS = (
     "PARLEY_LIMITS limits dollars",
+    "\nState its `model` or its `prices`",
     "Your answers are shown in",  # for models
     "No x deployment is set up. Set x.",
     "The event can't be decoded.",

@@ -1,4 +1,4 @@
-"""Model families and prices, and the base URLs of endpoints."""
+"""Model families, and the base URLs of endpoints."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ import yaml
 
 from bot.domain.errors import ConfigError
 from bot.domain.prompts import Capability
-from bot.domain.turns import Deployment, Prices, Usage
+from bot.domain.turns import Deployment
 from bot.llm.tokens.estimator import Vocabulary
 from bot.llm.tokens.image_tokens import UNKNOWN, ImageRule
 
@@ -31,26 +31,11 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     capability: Capability
     context: int
     output: int
-    input: float | None = None
-    cached: float | None = None
-    cost: float | None = None
-    image: float | None = None
-    picture_input: float | None = None  # images that are sent to be edited
     refuses: tuple[str, ...] = ()
     pictures: Literal["dalle", "gpt-image"] | None = None
     dimensions: int | None = None
     vocabulary: Vocabulary | None = "o200k_base"
     image_tokens: ImageRule = UNKNOWN
-
-    @property
-    def prices(self) -> Prices:
-        """The retail prices; `None` where unknown."""
-        return Prices(
-            input_usd=self.input,
-            cached_usd=self.cached,
-            output_usd=0.0 if self.capability == "embedding" and self.input is not None else self.cost,
-            image_usd=self.image,
-        )
 
 
 @cache
@@ -75,38 +60,6 @@ def guess(text: str, capability: Capability | None = None) -> Family | None:
 def family_of(text: str, capability: Capability) -> Family:
     """`guess`, or the family with safe defaults for unknown models."""
     return guess(text, capability) or families()[f"unknown-{capability}"]
-
-
-def retail(model: str, capability: Capability) -> Prices | None:
-    """The prices of a model by its exact name; `None` if no family is that model.
-
-    A date, a version or a fine-tuning suffix may follow the name; another word makes it another model
-    (gpt-5-pro does not have gpt-5's price).
-    """
-    family = guess(model, capability)
-    if family is None:
-        return None
-    rest = model.lower().rpartition(family.name)[2]
-    return family.prices if re.fullmatch(r"(-\d[\d-]*|-latest)?([.:@].*)?", rest) else None
-
-
-def usd(prices: Prices, usage: Usage) -> float | None:
-    """The cost of a call. Cached tokens are part of the input, at their own price.
-
-    `None` if a price is unknown, or the deployment reported no tokens.
-    """
-    if usage.images and prices.image_usd is not None:
-        return usage.images * prices.image_usd
-    if not usage.input_tokens and not usage.output_tokens:
-        return None
-    parts = (
-        (usage.input_tokens - usage.cached_tokens, prices.input_usd),
-        (usage.cached_tokens, prices.cached_usd),
-        (usage.output_tokens, prices.output_usd),
-    )
-    if any(tokens and price is None for tokens, price in parts):
-        return None
-    return sum(tokens * (price or 0.0) for tokens, price in parts) / 1e6
 
 
 # ------------------------------------------------------------------ endpoints

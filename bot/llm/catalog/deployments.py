@@ -1,20 +1,17 @@
 """Reads deployments from a file, reporting the line of errors, or from a few settings."""
 
-import difflib
-import re
-import tomllib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import msgspec
-import yaml
 
 from bot.domain.errors import ConfigError
 from bot.domain.events import Frozen
 from bot.domain.prompts import Capability
-from bot.domain.turns import Deployment, Prices
-from bot.llm.catalog.catalog import family_of, guess, locate, retail
+from bot.domain.turns import Deployment, DeploymentType, Prices, PriceTier
+from bot.llm.catalog.catalog import family_of, guess, locate
+from bot.llm.catalog.parsed_file import FieldPath, ParsedFile, explain, parse
+from bot.llm.catalog.prices import priced
 
 Policy = Literal["ordered", "weighted", "least_busy", "cheapest"]
 """The routing policy. `ordered`: by lowest `order`, then weight. `weighted`: by weight alone. `least_busy`: fewest
@@ -32,16 +29,16 @@ class DeploymentConfig(Frozen):
 
 
 _Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
-_Dollars: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 
 
-class _Prices(msgspec.Struct, forbid_unknown_fields=True):
-    """Like `Prices`, but not negative, and without unknown fields."""
+class _StatedTier(PriceTier, forbid_unknown_fields=True):
+    """A tier as an operator writes it."""
 
-    input_usd: _Dollars | None = None
-    cached_usd: _Dollars | None = None
-    output_usd: _Dollars | None = None
-    image_usd: _Dollars | None = None
+
+class _StatedPrices(Prices, forbid_unknown_fields=True):
+    """Prices as an operator writes them."""
+
+    above: tuple[_StatedTier, ...] = ()
 
 
 class _Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +58,9 @@ class _Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     output_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
     requests_per_minute: _Count | None = None
     tokens_per_minute: _Count | None = None
-    prices: _Prices | None = None
+    prices: _StatedPrices | None = None
+    deployment_type: DeploymentType | None = None
+    price_factor: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 class _SharedSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -73,9 +72,10 @@ class _SharedSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     api_version: str | None = None
     key_env: str | None = None
     region: str | None = None
+    deployment_type: DeploymentType | None = None
 
 
-_SHARED = ("endpoint", "api_version", "key_env", "region")
+_SHARED = ("endpoint", "api_version", "key_env", "region", "deployment_type")
 
 
 class _FieldError(ConfigError):
@@ -101,28 +101,33 @@ def _deployment(entry: _Entry) -> Deployment:
         base, wire = locate(entry.endpoint, entry.api_version)
     except ConfigError as error:
         raise _FieldError("endpoint", str(error)) from None
-    prices = (retail(entry.model, capability) or Prices()) if entry.model else family.prices
-    if entry.prices is not None:
-        prices = Prices(**msgspec.structs.asdict(entry.prices))
-    return Deployment(
-        name=entry.name,
-        capability=capability,
-        model=entry.model,
-        family=family.name,
-        endpoint=base,
-        wire=wire,
-        context_tokens=entry.context_tokens or family.context,
-        output_tokens=family.output if entry.output_tokens is None else entry.output_tokens,
-        api_version=entry.api_version if wire == "azure" else None,
-        order=entry.order,
-        weight=entry.weight,
-        tags=entry.tags,
-        prices=prices,
-        key_env=entry.key_env,
-        region=entry.region,
-        requests_per_minute=entry.requests_per_minute,
-        tokens_per_minute=entry.tokens_per_minute,
+    return priced(
+        Deployment(
+            name=entry.name,
+            capability=capability,
+            model=entry.model,
+            family=family.name,
+            endpoint=base,
+            wire=wire,
+            context_tokens=entry.context_tokens or family.context,
+            output_tokens=family.output if entry.output_tokens is None else entry.output_tokens,
+            api_version=entry.api_version if wire == "azure" else None,
+            order=entry.order,
+            weight=entry.weight,
+            tags=entry.tags,
+            key_env=entry.key_env,
+            region=entry.region,
+            requests_per_minute=entry.requests_per_minute,
+            tokens_per_minute=entry.tokens_per_minute,
+            stated_prices=_stated(entry.prices),
+            deployment_type=entry.deployment_type or "GlobalStandard",
+            price_factor=entry.price_factor,
+        )
     )
+
+
+def _stated(prices: _StatedPrices | None) -> Prices:
+    return Prices() if prices is None else msgspec.convert(msgspec.to_builtins(prices), Prices)
 
 
 # ------------------------------------------------------------------ the simple case
@@ -147,33 +152,6 @@ def simple(
 # ------------------------------------------------------------------ a file of deployments
 
 
-class _DeploymentsLoader(yaml.SafeLoader):
-    """YAML without dates: an api_version such as 2024-10-21 stays text."""
-
-
-_DeploymentsLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-_Path: TypeAlias = Sequence[str | int]
-
-
-class _ParsedFile(NamedTuple):
-    """A file's content, and where it stands: the tree of a YAML file, the lines of a TOML file's entries."""
-
-    body: dict[str, Any]
-    tree: yaml.Node | None
-    entries: list[int]
-
-    def line(self, path: _Path) -> str:
-        """Where the nearest thing to this path stands, as `, line 3`; empty when nobody knows."""
-        if self.tree is not None:
-            return f", line {_line(self.tree, path)}"
-        at = next((step for step in path if isinstance(step, int)), len(self.entries))
-        return f", line {self.entries[at]}" if at < len(self.entries) else ""
-
-
 def load(path: Path, endpoint: str | None = None, api_version: str | None = None) -> DeploymentConfig:
     """The deployments of a YAML or TOML file, in its order.
 
@@ -187,7 +165,7 @@ def load(path: Path, endpoint: str | None = None, api_version: str | None = None
     try:
         head = msgspec.convert(read.body, _SharedSettings)
     except msgspec.ValidationError as error:
-        at, words = _explain(str(error), _SharedSettings)
+        at, words = _explained(error, _SharedSettings)
         raise ConfigError(f"{path}{read.line(at)}: {words}") from None
     if not entries:
         raise ConfigError(f"{path}: the list `deployments` is empty")
@@ -203,13 +181,13 @@ def load(path: Path, endpoint: str | None = None, api_version: str | None = None
     return DeploymentConfig(deployments=tuple(found), policy=head.policy, hedge_ms=head.hedge_ms)
 
 
-def _entry(path: Path, read: _ParsedFile, shared: dict[str, Any], index: int, raw: object) -> Deployment:
+def _entry(path: Path, read: ParsedFile, shared: dict[str, Any], index: int, raw: object) -> Deployment:
     known = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
-    at: _Path
+    at: FieldPath
     try:
         return _deployment(msgspec.convert({**shared, **known}, _Entry))
     except msgspec.ValidationError as error:
-        at, words = _explain(str(error), _Entry)
+        at, words = _explained(error, _Entry)
     except _FieldError as error:
         at, words = (error.field,), str(error)
     # the error is in the head if only the head has the field
@@ -217,58 +195,13 @@ def _entry(path: Path, read: _ParsedFile, shared: dict[str, Any], index: int, ra
     raise ConfigError(f"{path}{read.line(where)}, deployment {known.get('name') or index + 1!r}: {words}")
 
 
-def _read(path: Path) -> _ParsedFile:
+def _read(path: Path) -> ParsedFile:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read: {error}") from None
-    raw: Any
-    tree: yaml.Node | None = None
-    lines: list[int] = []
-    try:
-        if path.suffix == ".toml":
-            raw = tomllib.loads(text)
-            lines = [n for n, line in enumerate(text.splitlines(), 1) if line.strip() == "[[deployments]]"]
-        else:
-            raw = yaml.load(text, _DeploymentsLoader)  # noqa: S506 - a SafeLoader
-            tree = yaml.compose(text, _DeploymentsLoader)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: must contain a list `deployments`")
-    return _ParsedFile(cast("dict[str, Any]", raw), tree, lines)
+    return parse(text, str(path), "deployments")
 
 
-def _line(node: yaml.Node, path: _Path) -> int:
-    """The line, from 1, of the node at this path, or of its nearest ancestor."""
-    line = node.start_mark.line + 1
-    for step in path:
-        if isinstance(node, yaml.MappingNode):
-            pair = next((pair for pair in node.value if pair[0].value == step), None)
-            if pair is None:
-                return line
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-        else:
-            return line
-    return line
-
-
-def _explain(message: str, shape: type[msgspec.Struct]) -> tuple[_Path, str]:
-    """Path and text of an error, from msgspec's message."""
-    words, _, place = message.partition(" - at `$")
-    steps = re.findall(r"\.(\w+)|\[(\d+)\]", place)
-    path: list[str | int] = [name or int(number) for name, number in steps]
-    unknown = re.search(r"unknown field `([^`]+)`", words)
-    if unknown is None:
-        return path, f"{'.'.join(map(str, path))}: {words}" if path else words
-    name = unknown[1]
-    if "key" in name.lower() and name != "key_env":
-        hint = f"{name!r} is unknown; keys are not allowed in this file: `key_env` names a variable"
-        return [*path, name], hint
-    near = difflib.get_close_matches(
-        name, [*shape.__struct_fields__, *Prices.__struct_fields__, "deployments"], n=1
-    )
-    return [*path, name], f"{name!r} is unknown" + (f"; did you mean {near[0]!r}?" if near else "")
+def _explained(error: msgspec.ValidationError, shape: type[msgspec.Struct]) -> tuple[FieldPath, str]:
+    return explain(error, (*shape.__struct_fields__, *Prices.__struct_fields__, "deployments"))

@@ -59,8 +59,18 @@ def _prices(deployment: Deployment) -> str:
     prices = deployment.prices
     if deployment.capability == "image" and prices.image_usd is not None:
         return f"{_dollars(prices.image_usd)} per image"
-    parts = [prices.input_usd, prices.cached_usd, prices.output_usd]
-    return " / ".join(map(_dollars, parts[:1] if deployment.capability == "embedding" else parts))
+    if deployment.capability == "image" and prices.pictures:
+        return f"{min(prices.pictures.values()):g} to {max(prices.pictures.values()):g} per image"
+    output = prices.output_usd
+    if deployment.capability == "image" and prices.image_output_usd is not None:
+        output = prices.image_output_usd
+    cached = prices.input_usd if prices.cached_usd is None else prices.cached_usd
+    parts = [prices.input_usd, cached, output][: 1 if deployment.capability == "embedding" else None]
+    tiers = "".join(
+        f"; above {tier.tokens:,}: {_dollars(tier.input_usd)} / {_dollars(tier.output_usd)}"
+        for tier in prices.above
+    )
+    return " / ".join(map(_dollars, parts)) + tiers + (" (ceiling)" if prices.has_ceiling else "")
 
 
 def _dollars(usd: float | None) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -10,7 +10,8 @@ import msgspec
 from bot.domain.errors import ConfigError, ModelUnavailable, NotAllowed
 from bot.domain.prompts import Image, Prompt, image_type
 from bot.domain.turns import Deployment, Prices, Usage
-from bot.llm.catalog.catalog import Family, is_azure
+from bot.llm.catalog import cost
+from bot.llm.catalog.catalog import Family, families, is_azure
 from bot.llm.failures.reply import record
 from bot.llm.openai import edit_mask
 from bot.llm.openai.chat_request import without
@@ -35,6 +36,14 @@ PARTIAL_IMAGES = 2
 _TOKENS = {"low": 408, "medium": 1584, "standard": 1584}
 _MOST_TOKENS = 6240
 _USUAL_PIXELS = 1024 * 1536
+# A picture that is edited: a portrait at high fidelity has 6,240 tokens, besides those of its overview:
+# https://platform.openai.com/docs/guides/image-generation#input-fidelity
+_SENT_TOKENS = 7000
+
+_DALLE_QUALITY = {"high": "hd", "medium": "standard", "low": "standard"}
+_QUALITY = {"hd": "high", "standard": "medium"}
+
+_Number = TypeVar("_Number", int, float)
 
 Way = Literal["generations", "edits", "variations"]
 
@@ -145,14 +154,12 @@ def image_body(
         "size": asked.size,
     }
     if family.pictures == "dalle":
-        quality = {"high": "hd", "medium": "standard", "low": "standard"}.get(
-            asked.quality or "", asked.quality
-        )
+        quality = _DALLE_QUALITY.get(asked.quality or "", asked.quality)
         body |= {"quality": quality, "style": asked.style, "response_format": "b64_json"}
         if way != "generations":
             body |= {"quality": None, "style": None}
     else:
-        quality = {"hd": "high", "standard": "medium"}.get(asked.quality or "", asked.quality)
+        quality = _QUALITY.get(asked.quality or "", asked.quality)
         body |= {"quality": quality, "background": asked.background, "output_format": "png"}
         if watched and (asked.images or 1) == 1:
             body |= {"stream": True, "partial_images": None if "stream" in refused else PARTIAL_IMAGES}
@@ -221,47 +228,76 @@ def allowed(url: str, endpoint: str) -> str:
     )
 
 
-def spent(made: ImagesResponse, deployment: Deployment, prices: Prices, picture_usd: float | None) -> Usage:
-    """The usage of images: by counted tokens, else per image, else unknown.
-
-    `picture_usd` is the price per million tokens of images that were sent to be edited.
-    """
-    counted = made.usage or TokenUsage()
+def spent(made: ImagesResponse, prompt: Prompt, deployment: Deployment, prices: Prices) -> Usage:
+    """The usage of images: per picture if they have such a price, else by the counted tokens, else estimated."""
+    counted, number = made.usage or TokenUsage(), len(made.data)
+    input_tokens = counted.input_tokens or 0
+    # an edit whose tokens are not told apart is charged as if all were of its images
+    sent = counted.image_tokens if counted.image_tokens is not None else input_tokens if given(prompt) else 0
     usage = Usage(
         deployment=deployment.name,
-        input_tokens=counted.input_tokens or 0,
-        cached_tokens=counted.cached_tokens or 0,
+        input_tokens=input_tokens,
+        cached_tokens=min(counted.cached_tokens or 0, input_tokens),
         output_tokens=counted.output_tokens or 0,
-        images=len(made.data),
+        images=number,
+        model=deployment.model,
+        image_input_tokens=min(sent, input_tokens),
     )
-    return msgspec.structs.replace(usage, usd=_usd(usage, prices, counted.image_tokens or 0, picture_usd))
+    each = _each(prompt, deployment, prices)
+    if each is not None:
+        usd = each * number
+    elif counted.output_tokens:
+        usd = cost.usd(prices, usage, counted.output_text_tokens or 0)
+    else:
+        asked = max(1, min(prompt.parameters.images or 1, MAX_IMAGES))
+        most_usd = most(prompt, deployment, prices).usd
+        usd = None if most_usd is None else most_usd * number / asked
+        usage = msgspec.structs.replace(usage, estimated=usd is not None)
+    return msgspec.structs.replace(usage, usd=usd, price="" if usd is None else prices.id)
 
 
-def most(prompt: Prompt, deployment: Deployment) -> Usage:
-    """An upper estimate of a prompt's images: per image if there is a price, else by the tokens of the largest ones
-    of their quality; unknown without either.
+def most(prompt: Prompt, deployment: Deployment, prices: Prices | None = None) -> Usage:
+    """An upper estimate of a prompt's images: per picture if there is a price, else by the tokens of the largest ones
+    of their quality; unknown without either. The prices are the deployment's, unless others are given.
     """
-    asked, prices = prompt.parameters, deployment.prices
-    number = min(asked.images or 1, MAX_IMAGES)
-    across, _, down = (asked.size or "").partition("x")
-    pixels = int(across) * int(down) if across.isdecimal() and down.isdecimal() else 0
-    tokens = _TOKENS.get(asked.quality or "", _MOST_TOKENS) * max(pixels, _USUAL_PIXELS) // _USUAL_PIXELS
+    prices = prices or deployment.prices
+    number = min(prompt.parameters.images or 1, MAX_IMAGES)
+    each = _each(prompt, deployment, prices)
+    sent = _SENT_TOKENS * len(given(prompt))
     usage = Usage(
         deployment=deployment.name,
-        input_tokens=prompt.input_tokens,
-        output_tokens=0 if prices.image_usd is not None else tokens * number,
+        input_tokens=prompt.input_tokens + (sent if each is None else 0),
+        image_input_tokens=sent if each is None else 0,
+        output_tokens=0 if each is not None else _tokens(prompt, deployment, prices) * number,
         images=number,
+        estimated=True,
     )
-    return msgspec.structs.replace(usage, images=0, usd=_usd(usage, prices, 0, None), estimated=True)
+    usd = cost.usd(prices, usage) if each is None else each * number
+    return msgspec.structs.replace(usage, images=0, usd=usd, price="" if usd is None else prices.id)
 
 
-def _usd(usage: Usage, prices: Prices, picture_tokens: int, picture_usd: float | None) -> float | None:
-    if prices.image_usd is not None:
-        return usage.images * prices.image_usd
-    if not usage.output_tokens or prices.input_usd is None or prices.output_usd is None:
-        return None
-    if picture_tokens and picture_usd is None:
-        return None
-    words = usage.input_tokens - picture_tokens
-    cost = words * prices.input_usd + usage.output_tokens * prices.output_usd
-    return (cost + picture_tokens * (picture_usd or 0.0)) / 1e6
+def _each(prompt: Prompt, deployment: Deployment, prices: Prices) -> float | None:
+    """The price of each picture; `None` if its tokens are charged."""
+    return (
+        prices.image_usd if prices.image_usd is not None else _of_picture(prices.pictures, prompt, deployment)
+    )
+
+
+def _tokens(prompt: Prompt, deployment: Deployment, prices: Prices) -> int:
+    """About the most tokens of each picture, which grow with its pixels where it has no documented number."""
+    if known := _of_picture(prices.picture_tokens, prompt, deployment):
+        return known
+    across, _, down = (prompt.parameters.size or "").partition("x")
+    pixels = int(across) * int(down) if across.isdecimal() and down.isdecimal() else 0
+    tokens = _TOKENS.get(prompt.parameters.quality or "", _MOST_TOKENS)
+    return tokens * max(pixels, _USUAL_PIXELS) // _USUAL_PIXELS
+
+
+def _of_picture(table: Mapping[str, _Number], prompt: Prompt, deployment: Deployment) -> _Number | None:
+    """The value of what a prompt asks for, in a table by quality and size."""
+    asked, family = prompt.parameters, families().get(deployment.family)
+    if family is not None and family.pictures == "dalle":
+        quality = _DALLE_QUALITY.get(asked.quality or "standard", asked.quality or "standard")
+        return cost.of_picture(table, quality, asked.size or "1024x1024")
+    quality = _QUALITY.get(asked.quality or "auto", asked.quality or "auto")
+    return cost.of_picture(table, quality, asked.size or "auto")

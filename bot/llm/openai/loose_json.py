@@ -13,6 +13,7 @@ from bot.llm.failures.reply import record
 _MOST = 10**9
 """The largest plausible count of tokens; larger ones would overflow totals."""
 
+_CACHE_WRITES = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
 _TEXT_FIELDS = ("text", "content", "value")
 _REASONING_PARTS = ("thinking", "reasoning", "thought", "redacted_thinking", "reasoning_text", "summary_text")
 
@@ -111,13 +112,19 @@ def unpaired(text: str) -> tuple[str, str]:
 
 
 class TokenUsage(msgspec.Struct):
-    """The counts of a `usage` object: of chat completions, embeddings or images. `None` was not reported."""
+    """The counts of a `usage` object: of chat completions, embeddings or images. `None` was not reported.
+
+    `cached`, `cache_write` and `image` tokens are part of the input, `reasoning` and `output_text` tokens of the
+    output; `output_text` is reported of images only.
+    """
 
     input_tokens: int | None = None
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
     image_tokens: int | None = None
+    output_text_tokens: int | None = None
 
     def updated(self, later: "TokenUsage") -> "TokenUsage":
         """These counts, with those that were reported later."""
@@ -132,14 +139,16 @@ def usage_of(value: object) -> TokenUsage | None:
         if value is not None and value != {}:
             skipped("usage")
         return None
-    inputs = record(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
-    outputs = record(usage.get("completion_tokens_details") or usage.get("output_tokens_details"))
+    inputs = {**record(usage.get("input_tokens_details")), **record(usage.get("prompt_tokens_details"))}
+    outputs = {**record(usage.get("output_tokens_details")), **record(usage.get("completion_tokens_details"))}
     return TokenUsage(
         input_tokens=_counted(usage, "prompt_tokens", "input_tokens", "prompt_eval_count"),
         cached_tokens=_counted(inputs, "cached_tokens"),
+        cache_write_tokens=_counted({**usage, **inputs}, *_CACHE_WRITES),
         output_tokens=_counted(usage, "completion_tokens", "output_tokens", "eval_count"),
         reasoning_tokens=_counted(outputs, "reasoning_tokens"),
         image_tokens=_counted(inputs, "image_tokens"),
+        output_text_tokens=_counted(outputs, "text_tokens"),
     )
 
 

@@ -14,11 +14,13 @@ import msgspec
 import openai
 
 from bot.domain.errors import BotError, ModelUnavailable, TooLong
-from bot.domain.events import Frozen
+from bot.domain.events import Frozen, now
 from bot.domain.prompts import Image, Prompt
-from bot.domain.turns import CheckResult, Delta, Deployment, Prices, Usage
+from bot.domain.turns import CheckResult, Delta, Deployment, Usage
 from bot.domain.words import marked
-from bot.llm.catalog.catalog import families, family_of, retail, usd
+from bot.llm.catalog import cost
+from bot.llm.catalog.catalog import families, family_of
+from bot.llm.catalog.prices import prices_in_force
 from bot.llm.catalog.probe import probe, unwell, well
 from bot.llm.openai import image_stream, images
 from bot.llm.openai.chat_request import chat_body, without
@@ -191,7 +193,7 @@ class AzureModel:
             made = await self._calls.decode(
                 response, image_stream.images_in, images.MAX_RESPONSE_BYTES, within_s
             )
-        usage = images.spent(made, self.deployment, self._prices(""), self.family.picture_input)
+        usage = images.spent(made, prompt, self.deployment, prices_in_force().of(self.deployment, now()))
         return await self._pictures(made, asked, usage), usage
 
     async def _pictures(self, made: images.ImagesResponse, asked: str, usage: Usage) -> tuple[Image, ...]:
@@ -291,23 +293,21 @@ class AzureModel:
         return well(self.deployment)
 
     def _usage(self, counted: TokenUsage | None, model: str) -> Usage:
+        """What a call used, and what it cost at the prices of now. `model` is the one that answered, if reported."""
         counted = counted or TokenUsage()
+        prices = prices_in_force().of(self.deployment, now(), model)
+        input_tokens, output_tokens = counted.input_tokens or 0, counted.output_tokens or 0
         usage = Usage(
             deployment=self.deployment.name,
-            input_tokens=counted.input_tokens or 0,
-            cached_tokens=counted.cached_tokens or 0,
-            output_tokens=counted.output_tokens or 0,
+            input_tokens=input_tokens,
+            cached_tokens=min(counted.cached_tokens or 0, input_tokens),
+            output_tokens=output_tokens,
+            model=model or self.deployment.model,
+            cache_write_tokens=min(counted.cache_write_tokens or 0, input_tokens),
+            reasoning_tokens=min(counted.reasoning_tokens or 0, output_tokens),
         )
-        return msgspec.structs.replace(usage, usd=usd(self._prices(model), usage))
-
-    def _prices(self, model: str) -> Prices:
-        """The configured prices, else those of the model that answered, if it reported its name."""
-        stated = self.deployment.prices
-        if self.deployment.model or stated != self.family.prices:
-            return stated
-        if not model:
-            return stated
-        return retail(model, self.deployment.capability) or Prices()
+        usd = cost.usd(prices, usage)
+        return msgspec.structs.replace(usage, usd=usd, price="" if usd is None else prices.id)
 
 
 def _vectors(data: bytes) -> _Vectors:

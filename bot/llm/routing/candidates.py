@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Deployment, Usage
-from bot.llm.catalog.catalog import usd
+from bot.llm.catalog.cost import usd
 from bot.llm.catalog.deployments import Policy
 from bot.llm.protocol import Model
 from bot.llm.routing.circuit_breaker import CircuitBreaker
@@ -86,6 +86,13 @@ class LearningModel(Protocol):
     """Called with the seconds until the rate limit resets."""
 
 
+@runtime_checkable
+class PricedModel(Protocol):
+    """A model that computes what its calls cost."""
+
+    deployment: Deployment
+
+
 class Candidate:
     """A deployment with its model and circuit breaker. `running` counts calls of this process.
 
@@ -112,6 +119,12 @@ class Candidate:
         self.usual_output_tokens = 200.0  # of an answer: a moving average
         # refused parameters that the other processes already know
         self.taught: set[str] = set(model.refused) if isinstance(model, LearningModel) else set()
+
+    def reprice(self, deployment: Deployment) -> None:
+        """Use the prices of the same deployment at another time."""
+        self.deployment = deployment
+        if isinstance(self.model, PricedModel):
+            self.model.deployment = deployment
 
     def draw(self, sticky: str) -> float:
         """A weighted random rank; the lowest is asked first.

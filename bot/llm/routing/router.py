@@ -17,8 +17,10 @@ from bot.domain.errors import BotError, ModelUnavailable, NotAllowed, TooLong
 from bot.domain.prompts import Capability, Image, Prompt
 from bot.domain.turns import CheckResult, Delta, Deployment, Purpose, Usage
 from bot.domain.words import marked
-from bot.llm.catalog.catalog import DEFAULT_KEY_ENV, usd
+from bot.llm.catalog.catalog import DEFAULT_KEY_ENV
+from bot.llm.catalog.cost import usd
 from bot.llm.catalog.deployments import DeploymentConfig, Policy
+from bot.llm.catalog.prices import priced
 from bot.llm.catalog.probe import Checkable, ProbeResult, probe
 from bot.llm.openai import images
 from bot.llm.protocol import (
@@ -152,7 +154,7 @@ class Gateway:
     def adopt(self, config: DeploymentConfig, keys: Mapping[str, SecretStr]) -> None:
         """Use these deployments from now on. Running answers end with the deployment that started them.
 
-        Unchanged deployments keep what was learnt about them.
+        Unchanged deployments keep what was learnt about them, also where the price table changed.
         """
         connections = self._connections = self._connections or Connections()
         kept: list[Candidate] = []
@@ -161,17 +163,24 @@ class Gateway:
             same = [
                 candidate
                 for candidate in self._pool
-                if candidate.deployment == deployment and candidate.key == key
+                if candidate.key == key
+                and replace(candidate.deployment, prices=deployment.prices) == deployment
             ]
             if not same:
                 model = connections.open(deployment, key)
                 same = [Candidate(deployment, model, self._stats.clock, key)]
+            same[0].reprice(deployment)
             kept.append(same[0])
         for candidate in kept:
             self._stats.listen(candidate)
         self._pool = kept
         self.policy, self._hedge_s = config.policy, config.hedge_ms and config.hedge_ms / 1000
         self._unknown_preferences.clear()
+
+    def reprice(self) -> None:
+        """Use the prices that are in force now for new calls."""
+        for candidate in self._pool:
+            candidate.reprice(priced(candidate.deployment))
 
     # -------------------------------------------------------------- the model
 

@@ -49,6 +49,7 @@ SAVED_CONFIGS = "parley:{prompts}:saves"
 VERSIONS = "parley:{prompts}:versions"
 PROPOSALS = "parley:{prompts}:proposals"
 PROPOSAL_S = 90 * DAY_S
+PRICES = "parley:{prices}:prices"
 PROBE = "parley:{probe}:probe"
 """Written to test that the embedded Redis accepts writes."""
 AMENDED = "parley:{prompts}:amended"
@@ -147,6 +148,9 @@ KINDS = (
     Kind("compaction", "string", "number of requested rewrites", "24 h"),
     Kind("compacted", "string", "marks a recent rewrite of the file", "5 min"),
     Kind("proposals", "hash", "turns proposed as examples of pools", "90 d"),
+    Kind(
+        "prices", "hash", "the operator's price table, its origin and date", "until replaced", permanent=True
+    ),
     Kind("probe", "string", "nothing; tests that the embedded Redis accepts writes", "1 s"),
 )
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from bot.domain.events import User, now
-from bot.domain.limits import Limit, Limits, Measure, Period, ends, refusal, warning
+from bot.domain.limits import Limit, Limits, Measure, Period, ends, refusal, unknown_price, warning
 from bot.domain.prompts import Prompt
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
@@ -76,7 +76,7 @@ class QuotaLedger:
     async def reserve(
         self, charge: Charge, estimates: Sequence[Estimate], *, more: bool = False, told: bool = True
     ) -> str:
-        """Reserve the estimates for an event. Raises RateLimited or BudgetSpent.
+        """Reserve the estimates for an event. Raises RateLimited or BudgetSpent, which includes UnknownPrice.
 
         `charge` has the calls of the attempt until now, and those that are about to be made: if the process dies,
         they are booked as they are. `more` adds to the attempt's reservation, and counts no request. Returns a
@@ -86,6 +86,7 @@ class QuotaLedger:
         tokens = sum(item.tokens for item in estimates)
         microdollars = round(sum(item.usd or 0.0 for item in estimates) * 1_000_000)
         limits = self.limits.of(person=charge.person, channel=charge.channel, tenant=tenant)
+        limits = _check_prices(estimates, limits)
         answer: list[Any] = await self._redis.run(
             _ADMIT,
             [keys.of_tenant("held", tenant, charge.event), keys.of_tenant("holds", tenant)],
@@ -182,6 +183,13 @@ class QuotaLedger:
         """The periods, longer than a minute, of the limits for a person."""
         limits = [limit for limit in self._limits(user, "") if limit.scope == "person"]
         return frozenset(limit.period for limit in limits if limit.period != "minute")
+
+
+def _check_prices(estimates: Sequence[Estimate], limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+    """The limits. Raises UnknownPrice if one is in dollars and there is no known price: it would count as free."""
+    if any(item.usd is None for item in estimates) and any(limit.measure == "dollars" for limit in limits):
+        raise unknown_price()
+    return limits
 
 
 def _counter_key(tenant: str, user: str | None, period: str) -> str:

@@ -13,7 +13,7 @@ from bot.llm.catalog.deployments import DeploymentConfig, Policy, load, simple
 ENDPOINT = "https://name.openai.azure.com"
 DOCS = Path(__file__).parents[3] / "docs"
 # What a file can't state: they come from the model and the endpoint.
-FIELDS = set(Deployment.__struct_fields__) - {"family", "wire"}
+FIELDS = set(Deployment.__struct_fields__) - {"family", "wire", "stated_prices"}
 
 
 def test_the_simple_case_names_one_deployment_per_capability() -> None:
@@ -52,7 +52,10 @@ def test_missing_fields_come_from_the_family(tmp_path: Path) -> None:
     assert (second.endpoint, second.wire) == ("https://other.openai.azure.com/", "azure")
     assert (second.api_version, second.order, second.weight) == ("2024-10-21", 1, 3)
     assert (second.context_tokens, second.model) == (1000, "")
-    assert second.prices == Prices(input_usd=1.0, output_usd=2.5)
+    assert second.stated_prices == Prices(input_usd=1.0, output_usd=2.5)
+    assert second.prices == Prices(
+        input_usd=1.0, cached_usd=1.0, output_usd=2.5, id="deployments file, gpt-4o@2024-08-06"
+    )
     assert vectors.capability == "embedding"
     assert key_names((fast, second, vectors)) == ("AZURE_OPENAI_API_KEY", "OTHER_KEY")
 

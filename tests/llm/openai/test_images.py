@@ -21,7 +21,7 @@ from bot.llm.openai.image_stream import ImageStream
 from bot.llm.openai.model import AzureModel
 from bot.llm.protocol import ImageInterrupted, ImageNotDownloaded
 from bot.llm.routing.router import Gateway
-from tests.llm.conftest import KEY, Connect, asks, deployment
+from tests.llm.conftest import KEY, Connect, asks, deployment, table_prices
 from tests.simulators import azure_wire
 from tests.simulators.azure import AzureSimulator, Deployed, Kind
 from tests.simulators.azure_wire import png
@@ -43,7 +43,7 @@ async def test_gpt_image_gets_no_style_or_format(azure: AzureSimulator, connect:
     """Field note 38."""
     azure.deployments = {"pictures": Deployed(model="gpt-image-2", pictures="gpt-image")}
     family = families()["gpt-image-2"]
-    model = connect(name="pictures", capability="image", family=family.name, prices=family.prices)
+    model = connect(name="pictures", capability="image", family=family.name, prices=table_prices(family.name))
     asked = wish(size="1536x1024", quality="hd", style="vivid", background="transparent", images=2)
     pictures, usage = await model.draw(asked)
     assert [picture.mime for picture in pictures] == ["image/png", "image/png"]
@@ -93,7 +93,7 @@ async def test_a_hidden_dalle_deployment_is_learnt(azure: AzureSimulator, connec
 
 async def test_a_picture_in_the_question_is_edited(azure: AzureSimulator, connect: Connect) -> None:
     family = families()["gpt-image-2"]
-    model = connect(capability="image", family=family.name, prices=family.prices)
+    model = connect(capability="image", family=family.name, prices=table_prices(family.name))
     prompt = Prompt(
         template="draw",
         capability="image",
@@ -240,7 +240,7 @@ class Watcher:
 def drawn_by_gpt_image(azure: AzureSimulator, connect: Connect, **more: object) -> AzureModel:
     azure.deployments = {"pictures": Deployed(model="gpt-image-2", pictures="gpt-image", **more)}  # pyright: ignore[reportArgumentType]
     family = families()["gpt-image-2"]
-    return connect(name="pictures", capability="image", family=family.name, prices=family.prices)
+    return connect(name="pictures", capability="image", family=family.name, prices=table_prices(family.name))
 
 
 @pytest.mark.parametrize("edit", [False, True])
@@ -310,6 +310,27 @@ def test_the_maximum_cost_of_images_is_reserved(prices: Prices, asked: Parameter
     spent = images.most(asks("a cat", "image", asked), replace(deployments()[1], prices=prices))
     assert spent.usd == (None if usd is None else pytest.approx(usd))
     assert (spent.images, spent.estimated) == (0, True)
+
+
+def test_tokens_of_a_picture_are_documented() -> None:
+    """Field fault 114: by size and quality, of the models for which they are published."""
+    first = replace(deployments()[1], family="gpt-image", prices=table_prices("gpt-image-1"))
+    spent = images.most(asks("a cat", "image", Parameters(size="1024x1024", quality="medium")), first)
+    assert spent.usd == pytest.approx(1056 * 40e-6)
+    dalle = replace(first, family="dall-e-3", prices=table_prices("dall-e-3"))
+    assert images.most(asks("a cat", "image", Parameters(quality="hd", images=1)), dalle).usd == 0.08
+    assert images.most(asks("a cat", "image", Parameters(size="1792x1024")), dalle).usd == 0.08
+
+
+def test_an_uncounted_image_is_estimated() -> None:
+    """Field fault 114: a deployment that reports no tokens does not draw for nothing."""
+    drawn = images.ImagesResponse(data=[images.ImageItem(b64_json="x")])
+    second = replace(deployments()[1], family="gpt-image-2")
+    prices = table_prices("gpt-image-2")
+    spent = images.spent(drawn, asks("a cat", "image", Parameters(quality="low")), second, prices)
+    assert (spent.estimated, spent.images, spent.price) == (True, 1, "gpt-image-2@2026-04-21")
+    assert spent.usd == pytest.approx(408 * 30e-6)
+    assert images.spent(drawn, asks("a cat", "image"), second, Prices()).usd is None
 
 
 def test_the_filter_can_stop_a_running_stream() -> None:

@@ -16,7 +16,7 @@ from bot.llm.openai.chat_request import chat_body
 from bot.llm.openai.client import Clients
 from bot.llm.openai.model import AzureModel, Timeouts
 from bot.llm.protocol import AnswerTimeout, DeploymentBroken, ServiceFault
-from tests.llm.conftest import KEY, Connect, asks, deployment, heard, text_of
+from tests.llm.conftest import KEY, Connect, asks, deployment, heard, table_prices, text_of
 from tests.simulators.azure import REASONING, Answer, AzureSimulator, Deployed, Kind
 
 # ------------------------------------------------------------------ what is sent
@@ -193,12 +193,11 @@ async def test_a_price_that_nobody_knows_is_none(azure: AzureSimulator, clients:
 async def test_the_answering_model_sets_the_price(azure: AzureSimulator, connect: Connect) -> None:
     """Field note 33."""
     azure.deployments = {"gpt-5": Deployed(model="gpt-4o-mini-2024-07-18")}
-    hinted = connect(
-        name="gpt-5", family="gpt-5", prices=Prices(input_usd=1.25, cached_usd=0.125, output_usd=10.0)
-    )
+    hinted = connect(name="gpt-5", family="gpt-5", prices=table_prices("gpt-5"), stated_prices=Prices())
     usage = [delta async for delta in hinted.chat(asks("Hello"))][-1].usage
     assert usage is not None
     assert usage.usd == pytest.approx((usage.input_tokens * 0.15 + usage.output_tokens * 0.6) / 1e6)
+    assert (usage.model, usage.price) == ("gpt-4o-mini-2024-07-18", "gpt-4o-mini@2024-07-18")
 
 
 async def test_text_is_shown_while_the_model_still_writes(azure: AzureSimulator, connect: Connect) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.errors import BudgetSpent, RateLimited
+from bot.domain.errors import BudgetSpent, RateLimited, UnknownPrice
 from bot.domain.events import MessageReceived, User, now
 from bot.domain.limits import read
 from bot.domain.turns import Usage
@@ -120,12 +120,12 @@ async def test_a_refused_call_reserves_nothing(redis: Redis) -> None:
     ]
 
 
-async def test_an_unknown_price_counts_no_dollars(redis: Redis) -> None:
-    till = Till(redis, "person: $1/day, 10k tokens/day, 3 requests/day")
+async def test_an_unknown_price_is_counted_apart(redis: Redis) -> None:
+    till = Till(redis, "person: 10k tokens/day, 3 requests/day")
     await till.admit("a", Estimate(tokens=500))
     await till.settle("a", Usage(deployment="d", input_tokens=400))
-    dollars, tokens, requests = await till.ledger.limit_status(ADA, "")
-    assert (dollars.used, tokens.used, requests.used) == (0, 400, 1)
+    tokens, requests = await till.ledger.limit_status(ADA, "")
+    assert (tokens.used, requests.used) == (400, 1)
     today, month = await till.ledger.today_and_month(ADA)
     assert today == month
     assert (today.microdollars, today.unpriced) == (0, 1)
@@ -296,3 +296,23 @@ async def test_counters_of_a_deleted_person_expire(
         assert 0 < await redis.call("TTL", name) <= most
     status = await till.ledger.limit_status(ADA, "")
     assert [limit.used for limit in status] == [2, 2]  # deletion resets no budget
+
+
+@pytest.mark.parametrize(
+    ("limits", "refused"),
+    [
+        ("person: $1/day", True),
+        ("tenant: $300/month", True),
+        ("person: 5 requests/day, 9k tokens/day", False),
+        ("person U061F7AUR: $1/day", False),
+    ],
+)
+async def test_an_unknown_price_is_not_free(redis: Redis, limits: str, refused: bool) -> None:
+    """Field fault 114: limits in dollars let everything pass whose price is unknown."""
+    till = Till(redis, limits)
+    if refused:
+        with pytest.raises(UnknownPrice, match="tell your administrator, who can set the price"):
+            await till.admit("e", Estimate(tokens=10))
+    else:
+        await till.admit("e", Estimate(tokens=10))
+    await till.admit("known", Estimate(tokens=10, usd=0.0))

@@ -3,8 +3,12 @@
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 from playwright.async_api import Page, expect
 
+from adapters.studio.pages.deployments import DeploymentsPage
+from bot.domain.limits import read
+from bot.domain.turns import Prices
 from tests.adapters.studio.conftest import Whole
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -24,3 +28,20 @@ async def test_a_green_test_does_not_hide_a_refusal(page: Page, whole: Whole) ->
         await expect(card.locator(".alert.ok")).to_have_count(0)
     finally:
         candidate.broken = ""
+
+
+async def test_an_unknown_price_is_warned_of(page: Page, whole: Whole) -> None:
+    """Field fault 114: where limits are in dollars, the page says what an unknown price means."""
+    gateway = cast("Any", whole.services.gateway)
+    candidate, shown = (
+        gateway._pool[0],
+        DeploymentsPage(gateway, whole.services.latency, read("person: $1/day")),
+    )
+    known = candidate.deployment
+    candidate.deployment = replace(known, prices=Prices(output_usd=9.0))
+    try:
+        await page.goto(f"{whole.url}/studio/deployments")
+        await expect(page.locator(".versions > li").first).to_contain_text("unknown")
+        assert cast("Any", shown)._in_dollars
+    finally:
+        candidate.deployment = known
