@@ -1,5 +1,7 @@
 """What the page of the deployments says agrees with what the bot does."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
@@ -7,7 +9,6 @@ from msgspec.structs import replace
 from playwright.async_api import Page, expect
 
 from adapters.studio.pages.deployments import DeploymentsPage
-from bot.domain.limits import read
 from bot.domain.turns import Prices
 from tests.adapters.studio.conftest import Whole
 
@@ -31,17 +32,30 @@ async def test_a_green_test_does_not_hide_a_refusal(page: Page, whole: Whole) ->
 
 
 async def test_an_unknown_price_is_warned_of(page: Page, whole: Whole) -> None:
-    """Field fault 114: where limits are in dollars, the page says what an unknown price means."""
-    gateway = cast("Any", whole.services.gateway)
-    candidate, shown = (
-        gateway._pool[0],
-        DeploymentsPage(gateway, whole.services.latency, read("person: $1/day")),
-    )
+    """Field fault 114: the page says what is unknown, and what that means where limits are in dollars."""
+    candidate = cast("Any", whole.services.gateway)._pool[0]
     known = candidate.deployment
     candidate.deployment = replace(known, prices=Prices(output_usd=9.0))
     try:
         await page.goto(f"{whole.url}/studio/deployments")
-        await expect(page.locator(".versions > li").first).to_contain_text("unknown")
-        assert cast("Any", shown)._in_dollars
+        card = page.locator(".versions > li").first
+        await expect(card).to_contain_text("unknown")
+        await expect(card.locator(".alert.warning")).to_have_count(0)
+        with in_dollars():
+            await page.reload()
+            await expect(card.locator(".alert.warning")).to_contain_text("The price (input) is unknown")
+            await expect(card.locator(".alert.warning")).to_contain_text("are refused")
+        candidate.deployment = replace(known, prices=Prices(input_usd=60.0, output_usd=60.0, id="ceiling"))
+        await page.reload()
+        await expect(card.locator(".note").first).to_contain_text("PARLEY_PRICE_CEILING stands in")
     finally:
         candidate.deployment = known
+
+
+@contextmanager
+def in_dollars() -> Generator[None]:
+    """Limits in dollars, for every page of the deployments."""
+    with pytest.MonkeyPatch.context() as patch:
+        limited = property(lambda _: True, lambda _, value: None)
+        patch.setattr(DeploymentsPage, "_in_dollars", limited, raising=False)
+        yield
