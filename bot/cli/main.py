@@ -8,6 +8,7 @@ import typer
 
 from bot.cli.admin import dead_letters, deployments, forget
 from bot.cli.backup import backup, restore
+from bot.cli.calls import calls
 from bot.cli.console import load_settings, run
 from bot.cli.evaluate import evaluate
 from bot.cli.prices import prices
@@ -247,6 +248,7 @@ def _developer(settings: "Settings") -> "Developer":
 
 parley.command("eval")(evaluate)
 parley.command()(usage)
+parley.command()(calls)
 parley.command()(why)
 parley.command()(forget)
 parley.command()(backup)

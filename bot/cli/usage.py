@@ -18,7 +18,7 @@ _MOST_DAYS = 400
 _COLUMNS = ("answers", "calls", "tokens", "pictures", "usd", "unpriced_calls")
 
 
-By = Literal["day", "person", "channel", "tenant", "deployment", "template", "purpose"]
+By = Literal["day", "person", "channel", "tenant", "deployment", "template", "purpose", "channel-person"]
 
 
 def usage(
@@ -35,11 +35,15 @@ def usage(
     Days and months are in UTC. Rows are sorted by cost, days by date. Calls of models that failed, and those for
     embeddings, summaries and evaluations are included; an answer counts for the deployment that gave it. Calls with
     an unknown price are counted separately and not included in the cost.
+
+    channel-person has a row for each person in each channel, for chargeback; it reaches back 62 days. `parley calls`
+    lists the calls themselves.
     """
     if as_csv and as_json:
         raise ConfigError("Use either --csv or --json, not both.")
     first, last = period(days, month)
-    rows = _rows(run(read_lines(first, last)), by)
+    pairs = by == "channel-person"
+    rows = _sorted(run(_read_pairs(first, last))) if pairs else _rows(run(read_lines(first, last)), by)
     if as_json:
         _print_json(rows, by, first, last)
     elif as_csv:
@@ -81,8 +85,23 @@ def _rows(lines: "Iterable[UsageRow]", by: By) -> "Sequence[tuple[str, UsageTota
         if line.kind == by:
             name = str(line.day) if by == "day" else line.name
             totals[name] = totals[name] + line.totals if name in totals else line.totals
-    if by == "day":
-        return sorted(totals.items())
+    return sorted(totals.items()) if by == "day" else _sorted(totals)
+
+
+async def _read_pairs(first: date, last: date) -> "dict[str, UsageTotals]":
+    """Totals by channel and person, from the records of calls."""
+    from bot.app.services import open_storage
+    from bot.storage.usage import records, reports
+
+    totals: dict[str, UsageTotals] = {}
+    async with open_storage(load_settings()) as storage:
+        async for charge in records.charges(storage.redis, first, last):
+            name = f"{charge.place}, {charge.tenant}/{charge.person or '(deleted)'}"
+            totals[name] = totals.get(name, reports.UsageTotals()) + reports.of_charge(charge)
+    return totals
+
+
+def _sorted(totals: "Mapping[str, UsageTotals]") -> "Sequence[tuple[str, UsageTotals]]":
     return sorted(totals.items(), key=lambda row: (-row[1].microdollars, -row[1].turns, row[0]))
 
 
@@ -120,10 +139,10 @@ def _print_csv(rows: "Sequence[tuple[str, UsageTotals]]", by: By) -> None:
     writer.writerow((by, *_COLUMNS))
     for name, totals in rows:
         values = {**_values(totals), "usd": "" if _usd(totals) is None else f"{_usd(totals):.6f}"}
-        writer.writerow((_harmless(name), *values.values()))
+        writer.writerow((harmless(name), *values.values()))
 
 
-def _harmless(name: str) -> str:
+def harmless(name: str) -> str:
     """Escape a name that a spreadsheet would take for a formula."""
     return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
 

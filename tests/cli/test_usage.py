@@ -174,7 +174,14 @@ async def test_json_and_csv_have_the_same_rows(used: Harness, monkeypatch: pytes
     found = json.loads(await printed(used, monkeypatch, "--by", "deployment", "--json"))
     assert [row["deployment"] for row in found["rows"]] == ["big", "free", "odd"]
     assert [row["usd"] for row in found["rows"]] == [0.75, 0.0, None]
-    assert found["total"] == {"answers": 4, "tokens": 230, "pictures": 2, "usd": 0.75, "unpriced_calls": 1}
+    assert found["total"] == {
+        "answers": 4,
+        "calls": 4,
+        "tokens": 230,
+        "pictures": 2,
+        "usd": 0.75,
+        "unpriced_calls": 1,
+    }
     rows = list(csv.DictReader(io.StringIO(await printed(used, monkeypatch, "--by", "tenant", "--csv"))))
     assert [(row["tenant"], row["usd"], row["answers"]) for row in rows] == [
         ("acme", "0.750000", "2"),

@@ -195,6 +195,11 @@ def calls(tenant: str, day: date, person: str) -> str:
     return of_tenant("calls", tenant, day.isoformat(), person)
 
 
+def day_of_calls(name: str) -> str:
+    """The day in the name of a list of charges, as in 2026-11-30."""
+    return name.partition("}:calls:")[2][:10]
+
+
 def tenants_of(day: date) -> str:
     """The tenants with usage on a day (UTC)."""
     return f"parley:{{studio}}:payers:{day.isoformat()}"

@@ -145,7 +145,7 @@ class Charges:
         They are kept for `keys.CALLS_S`. Raises StateUnavailable.
         """
         found = await self._redis.call("LRANGE", keys.calls(tenant, day, person), 0, -1)
-        return [charge for charge in map(_read, found) if charge is not None]
+        return [charge for charge in map(read, found) if charge is not None]
 
     async def forget(self, user: User) -> None:
         """Keep the records of a person without saying whose they are. Raises StateUnavailable."""
@@ -157,7 +157,7 @@ class Charges:
             await self._redis.many([("LRANGE", name, 0, -1) for name in names]),
             strict=True,
         ):
-            kept = [_nameless(charge) for charge in map(_read, records) if charge is not None]
+            kept = [_nameless(charge) for charge in map(read, records) if charge is not None]
             if records:
                 arguments = [len(records), keys.CALLS_S, *map(msgspec.json.encode, kept)]
                 await self._redis.run(_REATTRIBUTE, [name, keys.calls(user.tenant, day, "")], arguments)
@@ -225,7 +225,7 @@ class Charges:
         """
         commands = [("HVALS", keys.pending_charges(shard)) for shard in range(keys.SHARDS)]
         pending = [record for records in await self._redis.many(commands) for record in records]
-        found = [item for item in map(_read, pending) if item is not None]
+        found = [item for item in map(read, pending) if item is not None]
         for entry in found:
             await self.settle(entry)
         await self.tidy()
@@ -238,7 +238,8 @@ def _nameless(charge: Charge) -> Charge:
     return msgspec.structs.replace(charge, event="", person="", conversation="")
 
 
-def _read(record: bytes) -> Charge | None:
+def read(record: bytes) -> Charge | None:
+    """A stored charge; None if another version wrote it, which is logged."""
     try:
         return _decoder.decode(record)
     except msgspec.MsgspecError as error:

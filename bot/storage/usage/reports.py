@@ -1,5 +1,6 @@
 """Daily usage (UTC) by tenant, template, deployment, channel, person and purpose."""
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from typing import Self
@@ -9,6 +10,7 @@ import msgspec
 from bot.domain.events import User, now
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
+from bot.storage.usage.charges import Charge
 
 _MARK = "\x1f"
 _BATCH = 500
@@ -31,6 +33,19 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
     def __add__(self, other: Self) -> Self:
         names = self.__struct_fields__
         return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+def of_charge(charge: Charge) -> UsageTotals:
+    """The totals of one charge, as `book.lua` counts them: each call rounded to a micro-dollar."""
+    calls = charge.usage
+    return UsageTotals(
+        turns=charge.turns,
+        calls=len(calls),
+        tokens=sum(one.input_tokens + one.output_tokens for one in calls),
+        images=sum(one.images for one in calls),
+        microdollars=sum(math.floor(one.usd * 1_000_000 + 0.5) for one in calls if one.usd is not None),
+        unpriced=sum(one.usd is None for one in calls),
+    )
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
