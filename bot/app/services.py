@@ -14,7 +14,7 @@ from bot.app import capacity
 from bot.app.intake import Intake
 from bot.app.price_watch import PriceWatch
 from bot.app.prompt_files import read_usable
-from bot.app.settings import Settings, secrets
+from bot.app.settings import Settings, load, secrets
 from bot.conversation.commands.command import CommandServices
 from bot.conversation.engine import Engine
 from bot.conversation.personal_data import PersonalData
@@ -22,6 +22,7 @@ from bot.conversation.preferences import Preferences
 from bot.conversation.summarizer import Summarizer
 from bot.domain import telemetry
 from bot.domain.adapter import Adapter
+from bot.domain.errors import ConfigError
 from bot.domain.prompts import Template
 from bot.domain.turns import Deployment
 from bot.evals.evaluation import EvalContext
@@ -136,13 +137,26 @@ class Services:
         )
 
     def reload(self) -> None:
-        """Reload the deployments; if the file is invalid, they stay as they are."""
+        """Reload the deployments and the limits; what is invalid stays as it is."""
 
         def read() -> tuple[DeploymentConfig, Mapping[str, SecretStr]]:
             found = find_deployment_config(self.settings)
             return found, secrets(catalog.key_names(found.deployments))
 
         reload(self.gateway, read)
+        self._reload_limits()
+
+    def _reload_limits(self) -> None:
+        """Read PARLEY_LIMITS again, which a file `.env` can change while a process runs."""
+        try:
+            limits = load().limits
+        except ConfigError as error:
+            log.error("The limits were not reloaded: %s", error)
+            return
+        if limits != self.storage.ledger.limits:
+            self.storage.ledger.limits = limits
+            self.model_info.limit(limits)
+            log.info("Reloaded the limits")
 
 
 @asynccontextmanager

@@ -78,7 +78,7 @@ def _pages(services: Services, streams: Streams) -> tuple[Page, ...]:
         ChannelsPage(assignments),
         EvaluationsPage(eval_runner),
         UsagePage(UsageReports(storage.redis), assignments),
-        DeploymentsPage(services.gateway, services.latency, services.storage.ledger.limits),
+        DeploymentsPage(services.gateway, services.latency, services.storage.ledger),
     )
 
 

@@ -33,7 +33,11 @@ class ModelInfo:
     def __init__(self, gateway: Gateway, limits: Limits | None = None) -> None:
         self.model: Model = gateway
         self._gateway = gateway
-        self._budgeted = any(limit.measure != "requests" for limit in (limits or Limits()).every)
+        self.limit(limits or Limits())
+
+    def limit(self, limits: Limits) -> None:
+        """Bound answers from now on where these limits count tokens or money."""
+        self._budgeted = any(limit.measure != "requests" for limit in limits.every)
 
     def deployments(self) -> tuple[Deployment, ...]:
         """All deployments, of all capabilities."""

@@ -119,6 +119,24 @@ async def test_choices_follow_the_file(redis: Redis, azure: AzureSimulator, tmp_
         assert [state.deployment.name for state in services.gateway.states()] == ["new", "newer"]
 
 
+async def test_limits_are_reloaded_too(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Field fault 117: a limit that was raised or lowered applied only after a restart."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("PARLEY_LIMITS=person: 3 requests/day\n")
+    settings = Settings.model_validate({"redis_url": redis.url, "parley_limits": "person: 3 requests/day"})
+    async with open_services(settings) as services:
+        (tmp_path / ".env").write_text("PARLEY_LIMITS=person: $1/day\n")
+        services.reload()
+        (limit,) = services.storage.ledger.limits.every
+        assert str(limit) == "$1.00 a day"
+        (tmp_path / ".env").write_text("PARLEY_LIMITS=person: as much as you like\n")
+        services.reload()
+        assert [str(each) for each in services.storage.ledger.limits.every] == ["$1.00 a day"]
+    assert "The limits were not reloaded" in caplog.text
+
+
 async def test_a_running_process_reloads_on_request(azure: AzureSimulator, tmp_path: Path) -> None:
     azure.deployments = {"old": Deployed(), "new": Deployed()}
     path = tmp_path / "deployments.yaml"
