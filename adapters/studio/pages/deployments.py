@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -12,12 +12,18 @@ from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Page, Route, render
 from adapters.studio.web.charts import steps
 from bot.domain.events import now
+from bot.domain.limits import Limits
 from bot.llm.routing.router import Gateway
 from bot.storage.usage.latency import HourlyLatency, Latency
-from bot.storage.usage.quota import QuotaLedger
 
 PERIODS = {24: "24 hours", 168: "7 days"}
 MEASURES = {"first": "Time to first token", "whole": "Total time"}
+
+
+class HasLimits(Protocol):
+    """What knows the limits, which can change."""
+
+    limits: Limits
 
 
 class DeploymentsPage(Page):
@@ -27,10 +33,10 @@ class DeploymentsPage(Page):
     path = "/studio/deployments"
     icon = "server"
 
-    def __init__(self, gateway: Gateway, latency: Latency, ledger: QuotaLedger | None = None) -> None:
+    def __init__(self, gateway: Gateway, latency: Latency, limited: HasLimits | None = None) -> None:
         self._gateway = gateway
         self._latency = latency
-        self._ledger = ledger
+        self._limited = limited
 
     def routes(self) -> Iterable[Route]:
         return [
@@ -61,7 +67,7 @@ class DeploymentsPage(Page):
             mine = [one for one in took if one.deployment == name]
             drawn[name] = await asyncio.to_thread(charts, mine, hours)
         values = {"states": states, "probes": probes, "hours": hours, "periods": PERIODS, "charts": drawn}
-        values["in_dollars"] = self._ledger is not None and self._ledger.limits.dollars
+        values["in_dollars"] = self._limited is not None and self._limited.limits.dollars
         return render(request, "deployments.html", **values)
 
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from playwright.async_api import Page, expect
 
-from adapters.studio.pages.deployments import DeploymentsPage
+from bot.domain.limits import read
 from bot.domain.turns import Prices
 from tests.adapters.studio.conftest import Whole
 
@@ -41,7 +41,7 @@ async def test_an_unknown_price_is_warned_of(page: Page, whole: Whole) -> None:
         card = page.locator(".versions > li").first
         await expect(card).to_contain_text("unknown")
         await expect(card.locator(".alert.warning")).to_have_count(0)
-        with in_dollars():
+        with in_dollars(whole):
             await page.reload()
             await expect(card.locator(".alert.warning")).to_contain_text("The price (input) is unknown")
             await expect(card.locator(".alert.warning")).to_contain_text("are refused")
@@ -53,9 +53,8 @@ async def test_an_unknown_price_is_warned_of(page: Page, whole: Whole) -> None:
 
 
 @contextmanager
-def in_dollars() -> Generator[None]:
-    """Limits in dollars, for every page of the deployments."""
+def in_dollars(whole: Whole) -> Generator[None]:
+    """Limits in dollars."""
     with pytest.MonkeyPatch.context() as patch:
-        limited = property(lambda _: True, lambda _, value: None)
-        patch.setattr(DeploymentsPage, "_in_dollars", limited, raising=False)
+        patch.setattr(whole.services.storage.ledger, "limits", read("person: $1/day"))
         yield
