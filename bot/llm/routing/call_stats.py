@@ -69,7 +69,7 @@ class CallStats:
     def paid(self, call: Call, error: BaseException) -> None:
         """Note what a call cost that ended with an error. Otherwise the estimate of it stands."""
         if isinstance(error, EmptyAnswer):
-            call.end(error.usage, "empty")
+            call.end(error.usage if error.usage.input_tokens else call.usage, "empty")
         elif isinstance(error, ImageNotDownloaded):
             call.end(error.usage)
         elif isinstance(error, BotError):

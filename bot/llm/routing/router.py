@@ -250,8 +250,10 @@ class Gateway:
                 async for delta in started.deltas():
                     received += len(delta.text)
                     if delta.usage is not None:
-                        started.call.end(delta.usage)
-                        started.candidate.has_answered(delta.usage.output_tokens)
+                        uncounted = not (delta.usage.input_tokens or delta.usage.output_tokens)
+                        used = spent(deployment, prompt, received) if uncounted else delta.usage
+                        started.call.end(used)
+                        started.candidate.has_answered(used.output_tokens)
                     elif received - estimated >= _ESTIMATE_CHARACTERS:
                         estimated = received
                         started.call.so_far(spent(deployment, prompt, received))
