@@ -63,6 +63,11 @@ class Job:
         self._forgiven = False
         self.apply_stop(claim.stop)
 
+    @property
+    def event_id(self) -> str:
+        """The id of the event that is worked on; empty if it can't be decoded."""
+        return self.claim.event.id if self.claim.event is not None else ""
+
     def apply_stop(self, request: str) -> None:
         """Stop if the request is for this event."""
         event, _, why = request.partition("\n")

@@ -206,8 +206,8 @@ class Worker:
 
     async def _book_attempt(self, job: Job) -> None:
         """Count the calls of an attempt that stored no reply."""
-        if job.unbooked is not None and job.calls and job.claim.event is not None:
-            charge = charge_of(job.unbooked, job.claim.event.id, job.progress.template, job.calls, turns=0)
+        if job.unbooked is not None and job.calls:
+            charge = charge_of(job.unbooked, job.event_id, job.progress.template, job.calls, turns=0)
             job.unbooked = None
             await best_effort(self._charges.book_attempt(charge))
 
@@ -322,11 +322,10 @@ class Worker:
             calls=job.calls,
             surface=adapter.surface if isinstance(adapter, HasSurface) else "",
         )
-        event = job.claim.event.id if job.claim.event else ""
         job.unbooked = received
         try:
             received = await _with_sender(adapter, received)
-            builder = await self._engine.answer(received, turns, context, event)
+            builder = await self._engine.answer(received, turns, context, job.event_id)
         except BaseException:
             # The post must be recorded, so that it can show the error.
             await asyncio.wait([opened])

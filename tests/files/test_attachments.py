@@ -172,7 +172,7 @@ async def test_a_file_over_the_limit_is_not_downloaded(harness: Harness) -> None
 
 async def test_all_documents_together_are_bounded(harness: Harness) -> None:
     harness.context_tokens = 100_000
-    many = {f"f{number}": b"x" * 90_000 for number in range(4)}
+    many = {f"f{number}": b"some words " * 8_200 for number in range(4)}
     await harness.answer(with_files(harness, received("read"), **many))
     assert len(harness.model.prompts[0].messages[-1].text) < 2 * attachments.TEXT_BYTES + 1000
 
