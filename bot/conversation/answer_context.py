@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from bot.conversation.linked_messages import ReadLinked, no_links
 from bot.conversation.thread_context import Context, nothing_before
 from bot.domain.calls import CallLog
+from bot.domain.events import User
 from bot.domain.prompts import Image
 from bot.files.attachments import Fetch
 from bot.generation.completion import Show
@@ -21,7 +22,7 @@ class AnswerContext:
     `on_partial_image` shows partial images, if the platform can. `given` are images of the message that need no
     download. `erasures` is that of the claim. `addressing` is why the message is answered; `private`: only the asker
     may see the answer. `surface` says for the model where the answer is shown.
-    `calls` notes the provider calls.
+    `calls` notes the provider calls; `payer` is who asked for them, if not the sender.
     """
 
     show: Show
@@ -36,6 +37,7 @@ class AnswerContext:
     private: bool = False
     surface: str = ""
     calls: CallLog = field(default_factory=CallLog)
+    payer: User | None = None
 
     def of(self, builder: TurnBuilder) -> "AnswerContext":
         """The context of one turn: it notes what is shown, and shows nothing more once the reply is private."""

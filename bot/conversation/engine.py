@@ -100,7 +100,7 @@ class Engine:
         The text of a Refused becomes the answer. Raises Unavailable (retry later) and ConfigError.
         """
         builder = TurnBuilder(received, now(), event=event or received.id, allowance=self.tools.allowance())
-        builder.surface, builder.calls = context.surface, context.calls
+        builder.surface, builder.calls, builder.payer = context.surface, context.calls, context.payer
         context = context.of(builder)
         seen, builder.kept_template = context_window.remembered(turns), router.kept_in(turns)
         builder.before, builder.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")

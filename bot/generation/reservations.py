@@ -40,7 +40,12 @@ class Reservations:
         self, builder: TurnBuilder, estimates: Sequence[Estimate], expected: Sequence[Usage], *, more: bool
     ) -> None:
         charge = charge_of(
-            builder.received, builder.event, builder.template, builder.calls, expected=expected
+            builder.received,
+            builder.event,
+            builder.template,
+            builder.calls,
+            expected=expected,
+            payer=builder.payer,
         )
         notice = await self._ledger.reserve(charge, estimates, more=more)
         builder.reserved = True

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from bot.domain.calls import CallLog
 from bot.domain.errors import Refused
-from bot.domain.events import MessageReceived, UnreadPart, now
+from bot.domain.events import MessageReceived, UnreadPart, User, now
 from bot.domain.prompts import Image, Message, Part, Prompt
 from bot.domain.turns import Outcome, Reply, Turn
 from bot.domain.words import marked, tr
@@ -99,8 +99,8 @@ class TurnBuilder:
     and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`). `missing` is what could not be
     read for this answer, beside the `unread` parts of the message. `kept_template` is `kept` of the turn, `prompt`
     that of the reply. `shown`: a part of the answer may be visible. `surface` says where the answer is shown.
-    `calls` are the provider calls of this attempt, by default none. `counter` counts the tokens of what is added to the
-    prompt.
+    `calls` are the provider calls of this attempt, by default none; `payer` is who asked for them, if not the sender.
+    `counter` counts the tokens of what is added to the prompt.
     """
 
     received: MessageReceived
@@ -127,6 +127,7 @@ class TurnBuilder:
     shown: bool = False
     surface: str = ""
     calls: CallLog = field(default_factory=CallLog)
+    payer: User | None = None
     counter: TokenCounter = field(default_factory=TokenCounter)
     turn: Turn | None = None
 

@@ -12,7 +12,7 @@ from bot.domain import telemetry
 from bot.domain.adapter import Adapter, Lease
 from bot.domain.calls import CallLog
 from bot.domain.errors import LeaseLost, PlatformUnavailable, StateUnavailable
-from bot.domain.events import Address, MessageEdited, MessageReceived, MessageWithdrawn, PostedMessage
+from bot.domain.events import Address, MessageEdited, MessageReceived, MessageWithdrawn, PostedMessage, User
 from bot.domain.turns import Reply
 from bot.domain.words import marked, tr
 from bot.generation.turn_builder import Stop
@@ -67,6 +67,11 @@ class Job:
     def event_id(self) -> str:
         """The id of the event that is worked on; empty if it can't be decoded."""
         return self.claim.event.id if self.claim.event is not None else ""
+
+    @property
+    def payer(self) -> User | None:
+        """Who caused the event, and pays for its calls."""
+        return self.claim.event.user if self.claim.event is not None else None
 
     def apply_stop(self, request: str) -> None:
         """Stop if the request is for this event."""

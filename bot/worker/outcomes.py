@@ -103,7 +103,14 @@ def _charge(builder: TurnBuilder, turn: Turn) -> Charge | None:
     if not (builder.reserved or builder.calls):
         return None
     turns = int(builder.reserved and (bool(builder.calls) or turn.outcome == "answered"))
-    return charge_of(turn.received, builder.event or turn.id, turn.template, builder.calls, turns=turns)
+    return charge_of(
+        turn.received,
+        builder.event or turn.id,
+        turn.template,
+        builder.calls,
+        turns=turns,
+        payer=builder.payer,
+    )
 
 
 def rate(turns: Sequence[Turn], rated: FeedbackGiven) -> CommitRequest:

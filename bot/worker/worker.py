@@ -207,7 +207,8 @@ class Worker:
     async def _book_attempt(self, job: Job) -> None:
         """Count the calls of an attempt that stored no reply."""
         if job.unbooked is not None and job.calls:
-            charge = charge_of(job.unbooked, job.event_id, job.progress.template, job.calls, turns=0)
+            template = job.progress.template
+            charge = charge_of(job.unbooked, job.event_id, template, job.calls, turns=0, payer=job.payer)
             job.unbooked = None
             await best_effort(self._charges.book_attempt(charge))
 
@@ -320,6 +321,7 @@ class Worker:
             addressing=job.addressing,
             private=job.private,
             calls=job.calls,
+            payer=job.payer,
             surface=adapter.surface if isinstance(adapter, HasSurface) else "",
         )
         job.unbooked = received

@@ -13,7 +13,7 @@ from bot.domain.turns import Delta, Usage
 from bot.storage.usage.charges import Charge, charge_of
 from bot.storage.usage.quota import Estimate, PeriodUsage, QuotaLedger
 from bot.storage.usage.reports import UsageReports, UsageTotals
-from tests.support.acts import ADA, received
+from tests.support.acts import ADA, BOB, received
 from tests.support.charges import called
 from tests.support.fake_adapter import words
 from tests.support.harness import ASSISTANT, DRAW, Harness
@@ -193,3 +193,14 @@ async def test_calls_that_nobody_asked_for_are_booked(harness: Harness) -> None:
     found = {(row.kind, row.name): row.totals for row in rows}
     assert found["purpose", "embedding"].microdollars == 10_000
     assert found["tenant", "operator"].calls == 1
+
+
+async def test_who_asks_again_pays(harness: Harness) -> None:
+    """Field fault 117: an operator's `again` was paid by the person who had asked."""
+    harness.operators.add(BOB.id)
+    await harness.answer(received("well?", event="a"), received("again", event="b", user=BOB))
+    people = await totals(harness, "person")
+    assert {name: (one.turns, one.calls) for name, one in people.items()} == {
+        "acme/ada": (1, 1),
+        "acme/bob": (1, 1),
+    }

@@ -65,15 +65,16 @@ def charge_of(
     *,
     turns: int = 1,
     expected: Sequence[Usage] = (),
+    payer: User | None = None,
 ) -> Charge:
     """The charge for an event until now, with calls that are `expected` next. `event` differs from `received` when an
-    answer is regenerated.
+    answer is regenerated; `payer` is who asked for that, if not the sender.
     """
-    channel = channel_of(received)
+    channel, user = channel_of(received), payer or received.user
     return Charge(
         event=event,
-        tenant=received.user.tenant,
-        person=received.user.id,
+        tenant=user.tenant,
+        person=user.id,
         place=f"{received.address.adapter} {channel or 'direct'}",
         template=template.partition("@")[0] or "none",
         conversation=received.address.conversation,
