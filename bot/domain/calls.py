@@ -4,11 +4,14 @@ import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 
 from msgspec.structs import replace
 
 from bot.domain.events import now
 from bot.domain.turns import CallOutcome, Purpose, Usage
+
+_LONGEST = timedelta(minutes=15)
 
 
 class Call:
@@ -16,6 +19,7 @@ class Call:
 
     def __init__(self, usage: Usage) -> None:
         self.usage = usage
+        self.ended = False
 
     def so_far(self, usage: Usage) -> None:
         """A better estimate of what the call has used until now."""
@@ -23,7 +27,7 @@ class Call:
 
     def end(self, usage: Usage, outcome: CallOutcome = "completed") -> None:
         """What the call used."""
-        self.usage = self._with(usage, outcome)
+        self.usage, self.ended = self._with(usage, outcome), True
 
     def fail(self, *, unprocessed: bool) -> None:
         """The call ended with an error: it cost nothing if it was `unprocessed`, else its estimate stands."""
@@ -67,9 +71,11 @@ class CallLog:
         return tuple(call.usage for call in self._calls)
 
     def take(self) -> tuple[Usage, ...]:
-        """`usage`, which is removed."""
-        taken, self._calls = self.usage, []
-        return taken
+        """The usage of calls that have ended, or began so long ago that they must have; they are removed."""
+        latest = now() - _LONGEST
+        taken = [call for call in self._calls if call.ended or (call.usage.at or latest) <= latest]
+        self._calls = [call for call in self._calls if call not in taken]
+        return tuple(call.usage for call in taken)
 
     def __bool__(self) -> bool:
         return bool(self._calls)

@@ -187,7 +187,10 @@ async def test_calls_that_nobody_asked_for_are_booked(harness: Harness) -> None:
     from bot.domain.calls import unattributed
 
     unattributed.begin(ROUND, "embedding").end(ROUND)
+    running = unattributed.begin(ROUND, "probe")
     await harness.charges.tidy()
+    assert unattributed, "what still runs is booked when it has ended"
+    running.fail(unprocessed=True)
     today = now().date()
     rows = await UsageReports(harness.redis).rows(today, today)
     found = {(row.kind, row.name): row.totals for row in rows}

@@ -86,8 +86,8 @@ def charge_of(
     )
 
 
-def operators(log: CallLog) -> Charge:
-    """The charge for calls that nobody asked for, with which the log is emptied."""
+def operators(calls: tuple[Usage, ...]) -> Charge:
+    """The charge for calls that nobody asked for."""
     return Charge(
         event=f"operator:{uuid4().hex}",
         tenant=OPERATOR,
@@ -97,8 +97,7 @@ def operators(log: CallLog) -> Charge:
         conversation=OPERATOR,
         at=now(),
         turns=0,
-        usage=log.take(),
-        attempt=log.attempt,
+        usage=calls,
     )
 
 
@@ -213,8 +212,8 @@ class Charges:
 
     async def _book_unattributed(self) -> None:
         """Calls that could not be booked are kept for the next time."""
-        if unattributed:
-            self._unbooked = self._unbooked or operators(unattributed)
+        if self._unbooked is None and (calls := unattributed.take()):
+            self._unbooked = operators(calls)
         if self._unbooked is not None:
             await self.settle(self._unbooked)
             self._unbooked = None
