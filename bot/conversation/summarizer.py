@@ -122,7 +122,7 @@ class Summarizer:
                 async for delta in self._model_info.model.chat(prompt):
                     text = delta.onto(text)
             finally:
-                await self._ledger.charges.settle(charge_of(received, event, "summary", log, turns=0))
+                await self._ledger.charges.book(charge_of(received, event, "summary", log, turns=0))
         return cut(text.strip(), _KEPT_BYTES)
 
 

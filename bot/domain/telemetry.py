@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from bot.domain.turns import Turn
+from bot.domain.turns import Turn, Usage
 
 registry = CollectorRegistry()
 
@@ -29,6 +30,15 @@ EVENTS = _counter("parley_events", "Events received, by receipt.", ("adapter", "
 TURNS = _counter("parley_turns", "Turns, by outcome.", ("adapter", "outcome"))
 TOKENS = _counter("parley_tokens", "Tokens, by deployment and kind.", ("deployment", "kind"))
 MICRODOLLARS = _counter("parley_microdollars", "Known cost in millionths of a US dollar.", ("deployment",))
+CALLS = _counter(
+    "parley_calls",
+    "Calls of models, by what they were for and how they ended.",
+    ("deployment", "purpose", "outcome"),
+)
+IMAGES = _counter("parley_images", "Images generated.", ("deployment",))
+UNPRICED = _counter("parley_unpriced_calls", "Calls whose price is unknown.", ("deployment",))
+RESERVED = _counter("parley_reserved_microdollars", "Reserved before calls, in millionths of a US dollar.")
+REFUSALS = _counter("parley_limit_refusals", "Questions refused by a limit.", ("scope", "measure", "period"))
 RETRIES = _counter("parley_retries", "Events put back to wait, by reason.", ("reason",))
 LEASES_LOST = _counter("parley_leases_lost", "Turns dropped because another worker had taken over.")
 DEAD_LETTERS = _counter("parley_buried", "Events moved to the dead letters.")
@@ -112,10 +122,17 @@ def metrics() -> bytes:
 
 
 def count(turn: Turn) -> None:
-    """Count a committed turn and its cost."""
+    """Count a committed turn."""
     TURNS.labels(turn.received.address.adapter, turn.outcome).inc()
     TURN_SECONDS.observe((turn.ended_at - turn.began_at).total_seconds())
-    for usage in turn.usage:
+
+
+def called(calls: Sequence[Usage]) -> None:
+    """Count calls of models, and what they cost."""
+    for usage in calls:
+        CALLS.labels(usage.deployment, usage.purpose or "answer", usage.outcome).inc()
+        IMAGES.labels(usage.deployment).inc(usage.images)
+        UNPRICED.labels(usage.deployment).inc(usage.usd is None)
         TOKENS.labels(usage.deployment, "input").inc(usage.input_tokens)
         TOKENS.labels(usage.deployment, "cached").inc(usage.cached_tokens)
         TOKENS.labels(usage.deployment, "output").inc(usage.output_tokens)

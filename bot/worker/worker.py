@@ -200,6 +200,7 @@ class Worker:
         finally:
             telemetry.RUNNING.dec()
             self.suspects.finished(job)
+            telemetry.called(job.calls.usage)
             await self._book_attempt(job)
             if self._jobs.get(claim.conversation) is job:
                 del self._jobs[claim.conversation]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
+from bot.domain import telemetry
+from bot.domain.calls import unattributed
 from bot.domain.errors import ModelUnavailable
 from bot.domain.events import now
 from bot.domain.prompts import Prompt, ToolCall
@@ -184,8 +186,6 @@ async def test_answers_count_once_by_deployment(harness: Harness) -> None:
 
 async def test_calls_that_nobody_asked_for_are_booked(harness: Harness) -> None:
     """Field fault 117: the embeddings of pools, and probes, were booked nowhere."""
-    from bot.domain.calls import unattributed
-
     unattributed.begin(ROUND, "embedding").end(ROUND)
     running = unattributed.begin(ROUND, "probe")
     await harness.charges.tidy()
@@ -207,3 +207,21 @@ async def test_who_asks_again_pays(harness: Harness) -> None:
         "acme/ada": (1, 1),
         "acme/bob": (1, 1),
     }
+
+
+def sample(name: str, **labels: str) -> float:
+    return telemetry.registry.get_sample_value(name, labels) or 0.0
+
+
+async def test_metrics_count_calls_and_refusals(harness: Harness) -> None:
+    """Field fault 117: metrics knew neither failed calls nor what limits refused."""
+    completed = {"deployment": "test", "purpose": "answer", "outcome": "completed"}
+    refused = {"scope": "person", "measure": "requests", "period": "day"}
+    calls, refusals = (
+        sample("parley_calls_total", **completed),
+        sample("parley_limit_refusals_total", **refused),
+    )
+    harness.ledger = harness.limited("person: 1 request/day")
+    await harness.answer(received("one", event="a"), received("two", event="b"))
+    assert sample("parley_calls_total", **completed) == calls + 1
+    assert sample("parley_limit_refusals_total", **refused) == refusals + 1

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import msgspec
 
+from bot.domain import telemetry
 from bot.domain.calls import CallLog, unattributed
 from bot.domain.errors import StateUnavailable
 from bot.domain.events import Frozen, MessageReceived, User, now
@@ -118,6 +119,7 @@ class Charges:
 
     async def book(self, charge: Charge) -> None:
         """Count what work cost that no worker commits: of the playground, of an evaluation, of the operator."""
+        telemetry.called(charge.usage)
         await self.settle(charge)
         await self.tidy()
 
@@ -214,6 +216,7 @@ class Charges:
         """Calls that could not be booked are kept for the next time."""
         if self._unbooked is None and (calls := unattributed.take()):
             self._unbooked = operators(calls)
+            telemetry.called(calls)
         if self._unbooked is not None:
             await self.settle(self._unbooked)
             self._unbooked = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from bot.domain import telemetry
 from bot.domain.events import User, now
 from bot.domain.limits import Limit, Limits, Measure, Period, ends, refusal, unknown_price, warning
 from bot.domain.prompts import Prompt
@@ -106,8 +107,10 @@ class QuotaLedger:
             return await self.reserve(charge, estimates, more=more, told=told)
         if refusing:
             limit = limits[refusing - 1]
+            telemetry.REFUSALS.labels(limit.scope, limit.measure, limit.period).inc()
             asked = {"requests": 1, "tokens": tokens, "dollars": microdollars}[limit.measure]
             raise refusal(limit, left=limit.most - used, asked=asked, at=at, minute_s=-(-wait_ms // 1000))
+        telemetry.RESERVED.inc(microdollars)
         known = 0 < warned <= len(limits)  # the setting may have changed since the first attempt
         return warning(limits[warned - 1], warned_used, at) if known else ""
 
