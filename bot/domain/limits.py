@@ -31,6 +31,13 @@ _AMOUNT = re.compile(
     r"(?:\$\s*(?P<usd>\d+(?:\.\d{1,6})?)|(?P<count>\d+(?:\.\d+)?)(?P<scale>[kKM]?)\s*(?P<measure>[a-z]+))"
     r"\s*/\s*(?P<period>[a-z]+)"
 )
+_ADDRESS = re.compile(r"[^@\s:]+@[^@\s:]+\.[A-Za-z]{2,}")
+_FIND_ID: Mapping[Scope, str] = {
+    "person": "Usage > People in the studio shows the ID of everyone who has asked something, as in person U061F7AUR",
+    "channel": "In Slack it is at the end of the channel's details, in Teams in its link (19:…@thread.tacv2), "
+    "as in channel C024BE91L",
+    "tenant": "`parley usage --by tenant` shows the ID of each",
+}
 _SOON_S = 2 * 24 * 3600
 """A limit that resets later is announced with its date only."""
 _SCALES = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
@@ -169,6 +176,7 @@ def read(text: str) -> Limits:
         if word not in SCOPES or not colon:
             raise ConfigError(_unknown(entry, word))
         scope, name = word, name.strip()
+        _check_id(scope, name)
         if (scope, name) in named if name else scope in general:
             raise ConfigError(f"“{head}” occurs twice; put all of its limits after one colon")
         limits = _limits(scope, rest)
@@ -177,6 +185,12 @@ def read(text: str) -> Limits:
         else:
             general[scope] = limits
     return Limits(general=general, named=named, share=0.8 if share is None else share)
+
+
+def _check_id(scope: Scope, name: str) -> None:
+    """Refuse the names of channels and people, which would match nothing: events carry ids. Raises ConfigError."""
+    if name.startswith(("#", "@")) or (_ADDRESS.fullmatch(name) and "@thread." not in name):
+        raise ConfigError(f"“{scope} {name}” is a name, but limits are for IDs. {_FIND_ID[scope]}")
 
 
 def _halves(entry: str) -> tuple[str, str, str]:

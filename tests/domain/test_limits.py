@@ -148,3 +148,22 @@ def test_a_ceiling_is_mentioned_by_the_check() -> None:
     )  # fmt: skip
     _, note = read("person: $1/day").check([odd])
     assert (note.level, "PARLEY_PRICE_CEILING stands in" in note.words) == ("ok", True)
+
+
+@pytest.mark.parametrize(
+    "named", ["channel #general", "person ann@example.com", "person @ann", "tenant contoso.com@x.org"]
+)
+def test_names_in_limits_are_refused(named: str) -> None:
+    """Field fault 117: `channel #general` and an e-mail address passed the check, and limited nobody."""
+    with pytest.raises(ConfigError, match="is a name, but limits are for IDs"):
+        read(f"{named}: $20/day")
+
+
+def test_ids_of_platforms_are_no_names() -> None:
+    ids = [
+        "channel 19:abc@thread.tacv2",
+        "channel 19:meeting_x@thread.v2",
+        "person 29:1-x",
+        "person U061F7AUR",
+    ]
+    assert len(read("; ".join(f"{each}: $1/day" for each in ids)).named) == len(ids)
