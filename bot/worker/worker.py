@@ -206,8 +206,8 @@ class Worker:
                 del self._jobs[claim.conversation]
 
     async def _book_attempt(self, job: Job) -> None:
-        """Count the calls of an attempt that stored no reply."""
-        if job.unbooked is not None and job.calls:
+        """Count the calls of an attempt that stored no reply, also if it made none of those that were reserved."""
+        if job.unbooked is not None:
             template = job.progress.template
             charge = charge_of(job.unbooked, job.event_id, template, job.calls, turns=0, payer=job.payer)
             job.unbooked = None

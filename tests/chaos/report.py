@@ -9,6 +9,15 @@ from tests.chaos.town import Town
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calls:
+    """Calls of models, how many of them were estimated, and their tokens."""
+
+    calls: int = 0
+    estimated: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """What a run is made of; `faults` is the chance of a fault of a platform or the model with an act.
 
@@ -57,6 +66,8 @@ class Report:
     whispers_allowed: int = 0
     stood_still: int = 0
     interrupted: frozenset[str] = frozenset()
+    seen: Calls = Calls()
+    booked: Calls = Calls()
 
     @property
     def extra(self) -> list[tuple[str, str]]:
@@ -115,6 +126,15 @@ class Report:
             ("lost", len(tally.lost)),
             ("silent: nothing is shown to the person", len(tally.silent)),
             ("paid twice (of these interrupted before storing)", self._paid_twice),
+            (
+                "calls that the models processed, and that were booked",
+                f"{self.seen.calls}, {self.booked.calls}",
+            ),
+            ("of these estimated", self.booked.estimated),
+            (
+                "tokens that the models counted, and that were booked",
+                f"{self.seen.tokens}, {self.booked.tokens}",
+            ),
             ("doubled turns", len(tally.doubled)),
             ("out of order", len(tally.disordered)),
             ("prompts that told too much or too little", len(tally.misremembered)),

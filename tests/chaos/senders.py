@@ -5,11 +5,13 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import cast
 
 import aiohttp
 from aiohttp import web
 
 from tests.chaos.talks import NAME
+from tests.simulators import azure_wire
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.slack import Kind as Fault
 from tests.simulators.slack import SlackSimulator
@@ -37,19 +39,36 @@ def act_of(event: Payload) -> str:
 
 
 class Azure(AzureSimulator):
-    """Counts by the name of a question how often a model answered it whole, which has to be paid for."""
+    """Counts by the name of a question how often a model answered it whole, which has to be paid for.
+
+    `calls` and `tokens` are of all calls that it processed; of one that was cut off, the tokens of the prompt.
+    """
 
     def __init__(self) -> None:
         super().__init__(first_s=0.05, interval_s=0.04)
         self.whole: Counter[str] = Counter()
+        self.calls = self.tokens = 0
 
     async def _stream(
         self, request: web.Request, deployment: str, events: tuple[bytes, ...], lead: int
     ) -> web.StreamResponse:
         broken = bool(self._due(deployment))
+        usage = azure_wire.usage_in(b"".join(events))
+        asked = int(usage.get("prompt_tokens") or usage.get("input_tokens") or 0)
+        self.calls += 1
+        self.tokens += asked
         response = await super()._stream(request, deployment, events, lead)
         if not broken:
+            self.tokens += int(usage.get("completion_tokens") or usage.get("output_tokens") or 0)
             self.whole.update((await _names(request))[-1:])
+        return response
+
+    async def _draw(self, request: web.Request) -> web.StreamResponse:
+        response = await super()._draw(request)
+        if isinstance(response, web.Response) and response.body:
+            usage = azure_wire.usage_in(cast("bytes", response.body))
+            self.calls += 1
+            self.tokens += int(usage["input_tokens"]) + int(usage["output_tokens"])
         return response
 
 

@@ -5,13 +5,18 @@ import random
 import tempfile
 import time
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 
+from bot.domain.events import now
+from bot.domain.turns import Usage
 from bot.storage.redis.client import Redis
+from bot.storage.usage import records
+from bot.storage.usage.charges import SWEEP_S
 from tests.chaos.havoc import Havoc, Plan
 from tests.chaos.machines import Machine, RedisServer
 from tests.chaos.nursery import a_nursery
-from tests.chaos.report import Options, Report, whispers_allowed
+from tests.chaos.report import Calls, Options, Report, whispers_allowed
 from tests.chaos.senders import Azure, Slack, Teams
 from tests.chaos.tally import count, recoveries, resumptions
 from tests.chaos.town import Town
@@ -23,6 +28,7 @@ from tests.support.processes import free_port, listening
 KEY = "simulated-key"
 _START_S = PATIENCE_S
 """All processes start at once, which takes seconds of both cores; other runs may want them too."""
+_SETTLED_S = SWEEP_S + 2
 _QUIET_S = PATIENCE_S
 """When nothing was done for so long, what is missing counts as lost."""
 
@@ -81,12 +87,24 @@ async def storm(options: Options, folder: Path) -> Report:
             stood_still=town.stood_still,
             interrupted=frozenset(havoc.struck | town.interrupted),
             whispers_allowed=whispers_allowed(town, havoc.struck),
+            seen=Calls(calls=azure.calls, tokens=azure.tokens),
+            booked=await _booked(redis),
             faults=dict(town.weather.faults),
             exits=sum(item.exits for item in (*webs, *workers)),
             recovered_s=recoveries(town.talks, havoc.blows),
             resumed_s=resumptions(town.talks, havoc.back_at),
             duration_s=time.monotonic() - began,
         )
+
+
+async def _booked(redis: Redis) -> Calls:
+    """The calls that were booked, but those that a model refused, which cost nothing. Waits until all are settled."""
+    today, found = now().date(), list[Usage]()
+    await asyncio.sleep(_SETTLED_S)
+    async for charge in records.charges(redis, today - timedelta(days=1), today):
+        found += [one for one in charge.usage if one.outcome != "failed" or one.estimated]
+    tokens = sum(one.input_tokens + one.output_tokens for one in found)
+    return Calls(calls=len(found), estimated=sum(one.estimated for one in found), tokens=tokens)
 
 
 def _environment(
@@ -98,7 +116,7 @@ def _environment(
         "PARLEY_LEASE_S": str(options.lease_s),
         "PARLEY_ATTEMPTS": "50",
         "PARLEY_CONCURRENCY": "16",
-        "PARLEY_LIMITS": "person: unlimited",
+        "PARLEY_LIMITS": "person: 900M tokens/day; channel: 900M tokens/day; tenant: 9000M tokens/day",
         "PARLEY_LOG_LEVEL": "warning",
         "PARLEY_TEAMS_AUTH": "off",
         "SLACK_BOT_TOKEN": slack.bot_token,

@@ -59,6 +59,16 @@ def tokens(text: str) -> int:
     return max(1, (len(text) + 3) // 4)
 
 
+def usage_in(data: bytes) -> dict[str, Any]:
+    """The usage object of a response, or of the last event of a stream that has one; empty without."""
+    found: dict[str, Any] = {}
+    for line in data.splitlines():
+        text = line.removeprefix(b"data: ")
+        if b'"usage"' in text and text.startswith(b"{"):
+            found = json.loads(text).get("usage") or found
+    return found
+
+
 def usage(asked: int, answered: int, cached: int = 0) -> dict[str, Any]:
     """The usage object of a chat completion."""
     return {

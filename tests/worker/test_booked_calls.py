@@ -1,14 +1,14 @@
 """Every provider call is booked, also of attempts that failed and of processes that died."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 from msgspec.structs import replace
 
 from bot.domain import telemetry
 from bot.domain.calls import unattributed
-from bot.domain.errors import ModelUnavailable
+from bot.domain.errors import ModelBusy, ModelUnavailable
 from bot.domain.events import now
 from bot.domain.prompts import Prompt, ToolCall
 from bot.domain.turns import Delta, Usage
@@ -17,7 +17,7 @@ from bot.storage.usage.quota import Estimate, PeriodUsage, QuotaLedger
 from bot.storage.usage.reports import UsageReports, UsageTotals
 from tests.support.acts import ADA, BOB, received
 from tests.support.charges import called
-from tests.support.fake_adapter import words
+from tests.support.fake_adapter import ScriptedModel, words
 from tests.support.harness import ASSISTANT, DRAW, Harness
 
 ROUND = Usage(deployment="test", input_tokens=100, output_tokens=10, usd=0.01)
@@ -225,3 +225,32 @@ async def test_metrics_count_calls_and_refusals(harness: Harness) -> None:
     await harness.answer(received("one", event="a"), received("two", event="b"))
     assert sample("parley_calls_total", **completed) == calls + 1
     assert sample("parley_limit_refusals_total", **refused) == refusals + 1
+
+
+async def test_calls_that_were_not_made_cost_nothing(harness: Harness) -> None:
+    """A question that waits for a busy model had been reserved for, and was booked as interrupted at each attempt."""
+    one, two = Process(harness, "person: $1/day"), Process(harness, "person: $1/day")
+    await one.reserve(Estimate(usd=0.05), replace(ROUND, estimated=True))
+    await harness.charges.book_attempt(one.charge())
+    await two.reserve(Estimate(usd=0.05), replace(ROUND, estimated=True))
+    two.calls()
+    await harness.charges.settle(two.charge())
+    assert (await spent(harness)).calls == 1
+
+
+async def test_a_busy_model_is_not_booked(harness: Harness) -> None:
+    attempts = 0
+
+    class Busy(ScriptedModel):
+        async def chat(self, prompt: Prompt) -> AsyncGenerator[Delta]:
+            nonlocal attempts
+            attempts += 1
+            if attempts < 3:
+                raise ModelBusy("busy", 0.01)
+            async for delta in super().chat(prompt):
+                yield delta
+
+    harness.gateway = Busy()  # as the gateway: it notes no call that it does not make
+    await harness.answer(received("hello"))
+    assert attempts == 3
+    assert (await spent(harness)).calls == 0
