@@ -12,6 +12,7 @@ from bot.domain.errors import ModelBusy, ModelUnavailable
 from bot.domain.events import now
 from bot.domain.prompts import Prompt, ToolCall
 from bot.domain.turns import Delta, Usage
+from bot.storage.redis import keys
 from bot.storage.usage.charges import Charge, charge_of
 from bot.storage.usage.quota import Estimate, PeriodUsage, QuotaLedger
 from bot.storage.usage.reports import UsageReports, UsageTotals
@@ -196,6 +197,7 @@ async def test_calls_that_nobody_asked_for_are_booked(harness: Harness) -> None:
     found = {(row.kind, row.name): row.totals for row in rows}
     assert found["purpose", "embedding"].microdollars == 10_000
     assert found["tenant", "operator"].calls == 1
+    assert await harness.redis.call("ZCARD", keys.RECENT) == 0, "they are no conversation"
 
 
 async def test_who_asks_again_pays(harness: Harness) -> None:

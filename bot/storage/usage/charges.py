@@ -198,7 +198,9 @@ class Charges:
             return
         new = {(item.at.date(), item.tenant) for item in done} - self._tenants
         try:
-            await self._search.note({item.conversation: item.at for item in done})
+            answered = {item.conversation: item.at for item in done if item.conversation != OPERATOR}
+            if answered:
+                await self._search.note(answered)
             pending = ((keys.pending_charges(keys.shard_of(item.conversation)), item.event) for item in done)
             commands: list[tuple[str | int, ...]] = [("HDEL", *each) for each in pending]
             for day, tenant in new:
