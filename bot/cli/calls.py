@@ -34,10 +34,11 @@ def calls(
         bool, typer.Option("--json", help="Print a JSON object per line instead of CSV.")
     ] = False,
 ) -> None:
-    """List every call of a model, with its tokens and price, to reconcile with the invoice of Azure.
+    """List every call of a model, as an invoice does.
 
-    Days and months are in UTC. Calls are kept for 62 days, and without the name of a person whose data was deleted.
-    `usd` is empty where the price was unknown; `estimated` calls were interrupted before Azure counted their tokens.
+    The tokens and the price of each call can be reconciled with the meters of Azure. Days and months are in UTC.
+    Calls are kept for 62 days, and without the name of a person whose data was deleted. `usd` is empty where the
+    price was unknown; `estimated` calls were interrupted before Azure counted their tokens.
     """
     run(_print(*period(days, month), reprice=reprice, as_json=as_json))
 

@@ -198,12 +198,15 @@ class Worker:
             log.exception("An attempt failed with an unexpected error")
             await self._retry(job, Unavailable(f"{type(error).__name__}: {error}"))
         finally:
-            telemetry.RUNNING.dec()
-            self.suspects.finished(job)
-            telemetry.called(job.calls.usage)
-            await self._book_attempt(job)
-            if self._jobs.get(claim.conversation) is job:
-                del self._jobs[claim.conversation]
+            await self._ended(job)
+
+    async def _ended(self, job: Job) -> None:
+        telemetry.RUNNING.dec()
+        self.suspects.finished(job)
+        telemetry.called(job.calls.usage)
+        await self._book_attempt(job)
+        if self._jobs.get(job.claim.conversation) is job:
+            del self._jobs[job.claim.conversation]
 
     async def _book_attempt(self, job: Job) -> None:
         """Count the calls of an attempt that stored no reply, also if it made none of those that were reserved."""
@@ -298,7 +301,7 @@ class Worker:
         self, job: Job, received: MessageReceived, turns: tuple[Turn, ...], place: int | None
     ) -> None:
         """Open a post and answer at the same time, then commit. `place` is the turn to replace, from the end."""
-        adapter = self._adapter(received.address.conversation)
+        adapter, job.unbooked = self._adapter(received.address.conversation), received
         opened = asyncio.ensure_future(self._open(job, adapter, received.address))
 
         async def show(text: str) -> bool:
@@ -325,7 +328,6 @@ class Worker:
             payer=job.payer,
             surface=adapter.surface if isinstance(adapter, HasSurface) else "",
         )
-        job.unbooked = received
         try:
             received = await _with_sender(adapter, received)
             builder = await self._engine.answer(received, turns, context, job.event_id)
