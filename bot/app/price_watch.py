@@ -22,9 +22,9 @@ POLL_S = 5.0
 
 
 class PriceWatch:
-    """Applies the stored table to the deployments of a gateway."""
+    """Applies the stored table to this process and, if there is a gateway, to its deployments."""
 
-    def __init__(self, tables: PriceTables, gateway: Gateway) -> None:
+    def __init__(self, tables: PriceTables, gateway: Gateway | None = None) -> None:
         self._tables = tables
         self._gateway = gateway
         self._seen: tuple[str, date] | None = None
@@ -45,7 +45,8 @@ class PriceWatch:
             log.error("The price table was not used: %s", error)
             return
         put_in_force(PriceBook(table=table_of(bundled(), *files), ceiling_usd=prices_in_force().ceiling_usd))
-        self._gateway.reprice()
+        if self._gateway is not None:
+            self._gateway.reprice()
 
     @asynccontextmanager
     async def keeping(self) -> AsyncGenerator[Self]:

@@ -60,13 +60,15 @@ async def _print(first: date, last: date, *, reprice: bool, as_json: bool) -> No
 
 
 async def _rows(first: date, last: date, *, reprice: bool) -> AsyncIterator[Mapping[str, Any]]:
+    from bot.app.price_watch import PriceWatch
     from bot.app.services import find_deployment_config, open_storage
     from bot.llm.catalog.prices import prices_in_force
     from bot.storage.usage import records
+    from bot.storage.usage.price_tables import PriceTables
 
     settings = load_settings()
     known = {each.name: each for each in find_deployment_config(settings).deployments}
-    async with open_storage(settings) as storage:
+    async with open_storage(settings) as storage, PriceWatch(PriceTables(storage.redis)).keeping():
         async for charge in records.charges(storage.redis, first, last):
             for call in charge.usage:
                 row = _row(charge, call)

@@ -177,7 +177,7 @@ class Worker:
             elif not await self.suspects.admit(job):
                 await job.release(LATER_S, counted=False)
             else:
-                await self._attempt(job)
+                await self._booked_attempt(job)
         except LeaseLost:
             await job.forgive()
             telemetry.LEASES_LOST.inc()
@@ -204,9 +204,16 @@ class Worker:
         telemetry.RUNNING.dec()
         self.suspects.finished(job)
         telemetry.called(job.calls.usage)
-        await self._book_attempt(job)
         if self._jobs.get(job.claim.conversation) is job:
             del self._jobs[job.claim.conversation]
+
+    async def _booked_attempt(self, job: Job) -> None:
+        """Book an attempt that fails before its event is released: the next one would book it as estimated."""
+        try:
+            await self._attempt(job)
+        except BaseException:
+            await self._book_attempt(job)
+            raise
 
     async def _book_attempt(self, job: Job) -> None:
         """Count the calls of an attempt that stored no reply, also if it made none of those that were reserved."""

@@ -58,7 +58,7 @@ async def booked(redis: Redis) -> Charges:
 
 
 @pytest.mark.usefixtures("booked")
-async def test_each_call_is_listed_and_priced_again(parley: Run) -> None:
+async def test_each_call_is_listed_and_priced_again(parley: Run, tmp_path: Path) -> None:
     """The table changes, or a price was unknown: records say what a month would cost now."""
     rows = list(csv.DictReader((await told(parley, "calls", "--reprice")).splitlines()))
     assert len(rows) == 6
@@ -67,6 +67,12 @@ async def test_each_call_is_listed_and_priced_again(parley: Run) -> None:
         ("0.0021", "0.0028", "gpt-4.1-2025-04-14")
     }
     assert {row["usd_now"] for row in rows if row["deployment"] == "gone"} == {""}
+    (tmp_path / "own.yaml").write_text("prices:\n  - {model: gpt-4.1, input: 1.5, output: 6}\n")
+    await told(parley, "prices", "update", "own.yaml")
+    rows = list(csv.DictReader((await told(parley, "calls", "--reprice")).splitlines()))
+    assert {row["usd_now"] for row in rows if row["deployment"] == "chat"} == {"0.0021"}, (
+        "the operator's own table"
+    )
     lines = [json.loads(line) for line in (await told(parley, "calls", "--json")).splitlines()]
     assert [line["purpose"] for line in lines] == ["answer"] * 6
     assert sum(line["usd"] for line in lines) == pytest.approx(3 * 0.0021004)
