@@ -150,7 +150,7 @@ async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> None:
     """What a test's page is served by, before the page: one that outlives its server complains of that."""
-    for name in ("served", "locked"):
+    for name in ("served", "locked", "address"):
         if name in request.fixturenames:
             request.getfixturevalue(name)
 

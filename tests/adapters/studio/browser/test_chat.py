@@ -1,8 +1,10 @@
 """A person at the studio: what they do, and what they see."""
 
 import re
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.adapters.studio.conftest import Complaints, Studio, start
@@ -219,24 +221,27 @@ async def test_the_chat_fits_a_phone_screen(page: Page, served: Studio) -> None:
     await expect(page.locator("#rail")).not_to_have_class(re.compile("shown"))
 
 
-async def test_with_a_token_one_signs_in_first(page: Page, complaints: Complaints) -> None:
+@pytest_asyncio.fixture(loop_scope="session")
+async def locked() -> AsyncIterator[Studio]:
     running = await start(token="a token of some length")
-    try:
-        await page.goto(running.url)
-        await page.get_by_label("Your name").fill("Ada")
-        await page.get_by_label("Token").fill("wrong")
-        await page.get_by_role("button", name="Sign in").click()
-        await expect(page.get_by_role("alert")).to_have_text("The token is incorrect.")
-        assert [text for text in complaints if "401" not in text] == []
-        complaints.clear()
-        await page.get_by_label("Token").fill("a token of some length")
-        await page.get_by_role("button", name="Sign in").click()
-        await say(page, "I am in")
-        await expect(page.locator(".answer strong")).to_have_text("I am in")
-        await page.reload()
-        await expect(page.locator(".answer strong")).to_have_text("I am in")
-    finally:
-        await running.stop()
+    yield running
+    await running.stop()
+
+
+async def test_with_a_token_one_signs_in_first(page: Page, locked: Studio, complaints: Complaints) -> None:
+    await page.goto(locked.url)
+    await page.get_by_label("Your name").fill("Ada")
+    await page.get_by_label("Token").fill("wrong")
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("alert")).to_have_text("The token is incorrect.")
+    assert [text for text in complaints if "401" not in text] == []
+    complaints.clear()
+    await page.get_by_label("Token").fill("a token of some length")
+    await page.get_by_role("button", name="Sign in").click()
+    await say(page, "I am in")
+    await expect(page.locator(".answer strong")).to_have_text("I am in")
+    await page.reload()
+    await expect(page.locator(".answer strong")).to_have_text("I am in")
 
 
 async def test_code_in_an_answer_is_coloured(page: Page, served: Studio) -> None:
