@@ -227,12 +227,15 @@ class Harness:
         return [await self.inbox.accept(event) for event in events]
 
     async def until(self, test: Callable[[], Awaitable[bool] | bool]) -> None:
+        """Asks more and more rarely, so that a long wait does not take the time of what it waits for."""
+        pause_s = 0.002
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 answer = test()
                 if answer if isinstance(answer, bool) else await answer:
                     return
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(pause_s)
+                pause_s = min(1.25 * pause_s, 0.05)
 
     async def idle(self) -> bool:
         due = await self.inbox.due()
