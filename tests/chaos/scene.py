@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
+from unittest.mock import patch
 
 from aiohttp import web
 
@@ -16,6 +18,9 @@ from bot.app.settings import Settings
 from bot.domain.adapter import Adapter
 from bot.domain.turns import Turn
 from bot.storage.redis import keys
+from tests.chaos.doomed import Step
+from tests.chaos.machines import RedisServer
+from tests.chaos.nursery import Nursery, a_nursery
 from tests.chaos.senders import Slack, Teams
 from tests.conftest import immortal_keys
 from tests.simulators.azure import AzureSimulator
@@ -152,3 +157,28 @@ async def served(services: Services, adapters: Sequence[Adapter]) -> AsyncGenera
 def _settings(env: dict[str, str]) -> Settings:
     make: Any = Settings
     return cast("Settings", make(_env_file=None, **{name.lower(): value for name, value in env.items()}))
+
+
+Left = TypeVar("Left")
+
+
+async def play_each(
+    play: Callable[[Scene, Step, Nursery], Awaitable[Left]],
+    place: Place,
+    steps: Sequence[Step],
+    folder: Path,
+    interval_s: float,
+) -> dict[Step, Left]:
+    """What is left of a scene for each step, all of them played at once on one platform.
+
+    `interval_s` is the time between two pieces of an answer.
+    """
+    async with AsyncExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, {"AZURE_OPENAI_API_KEY": KEY}))
+        redis = await stack.enter_async_context(RedisServer(folder, databases=len(steps)))
+        azure = await stack.enter_async_context(AzureSimulator(interval_s=interval_s))
+        azure.answer = told
+        nursery = await stack.enter_async_context(a_nursery())
+        scenes = [Scene(place, f"{redis.url}/{number}", folder, azure) for number in range(len(steps))]
+        outcomes = await asyncio.gather(*map(play, scenes, steps, [nursery] * len(steps)))
+        return dict(zip(steps, outcomes, strict=True))

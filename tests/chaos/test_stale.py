@@ -1,24 +1,15 @@
 """A worker that slept for longer than its lease, and wakes when another one has answered, changes nothing."""
 
-import asyncio
-import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from unittest.mock import patch
+from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from bot.domain.turns import Turn
 from tests.chaos.doomed import Step
-from tests.chaos.machines import RedisServer
-from tests.chaos.nursery import Nursery, a_nursery
-from tests.chaos.scene import KEY, PLACES, Place, Scene, told
-from tests.simulators.azure import AzureSimulator
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from tests.chaos.nursery import Nursery
+from tests.chaos.scene import PLACES, Place, Scene, play_each
 
 STEPS: tuple[Step, ...] = (
     "after-claim",
@@ -28,7 +19,6 @@ STEPS: tuple[Step, ...] = (
     "before-close",
     "after-close",
 )
-SCENES: list[tuple[Place, Step]] = [(place, step) for place in PLACES for step in STEPS]
 EXTRA: dict[tuple[Place, Step], int] = {("personal", "after-open"): 1, ("group", "after-close"): 1}
 """Messages too many, which were posted before the worker fell asleep, and not yet recorded."""
 
@@ -59,33 +49,12 @@ async def play(scene: Scene, step: Step, nursery: Nursery) -> Outcome:
         return Outcome(turns, before, scene.shown())
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def outcomes(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[dict[tuple[Place, Step], Outcome]]:
-    """Every scene, played."""
-    folder = tmp_path_factory.mktemp("stale")
-    async with AsyncExitStack() as stack:
-        stack.enter_context(patch.dict(os.environ, {"AZURE_OPENAI_API_KEY": KEY}))
-        redis = await stack.enter_async_context(RedisServer(folder, databases=len(SCENES)))
-        azure = await stack.enter_async_context(AzureSimulator(interval_s=0.04))
-        azure.answer = told
-        nursery = await stack.enter_async_context(a_nursery())
-        playing = [
-            play(Scene(place, f"{redis.url}/{number}", folder, azure), step, nursery)
-            for number, (place, step) in enumerate(SCENES)
-        ]
-        yield dict(zip(SCENES, await asyncio.gather(*playing), strict=True))
-
-
-@pytest.mark.parametrize(("place", "step"), SCENES)
-async def test_a_worker_that_overslept_changes_nothing(
-    place: Place, step: Step, outcomes: dict[tuple[Place, Step], Outcome]
-) -> None:
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_worker_that_overslept_changes_nothing(place: Place, tmp_path: Path) -> None:
     """Field note 04."""
-    left = outcomes[place, step]
-    assert [turn.received.text.split()[-1] for turn in left.turns] == ["alpha", "beta"]
-    assert left.turns[0].reply.text in left.before
-    assert left.after[:-1] == left.before
-    assert left.after[-1] == left.turns[1].reply.text
-    assert len(left.before) == 1 + EXTRA.get((place, step), 0), left.before
+    for step, left in (await play_each(play, place, STEPS, tmp_path, interval_s=0.04)).items():
+        assert [turn.received.text.split()[-1] for turn in left.turns] == ["alpha", "beta"], step
+        assert left.turns[0].reply.text in left.before, step
+        assert left.after[:-1] == left.before, step
+        assert left.after[-1] == left.turns[1].reply.text, step
+        assert len(left.before) == 1 + EXTRA.get((place, step), 0), (step, left.before)
