@@ -1,6 +1,7 @@
 """Shared by the commands: settings, event loop, folder of the templates, JSON."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -24,6 +25,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         make = uvloop.new_event_loop
     except ImportError:
         pass
+    gc.freeze()  # what was imported is not looked through again
+    gc.enable()
     with asyncio.Runner(loop_factory=make) as runner:
         return runner.run(work)
 
