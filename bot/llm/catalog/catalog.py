@@ -8,11 +8,11 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
-import yaml
 
 from bot.domain.errors import ConfigError
 from bot.domain.prompts import Capability
 from bot.domain.turns import Deployment
+from bot.llm import bundled_files
 from bot.llm.tokens.estimator import Vocabulary
 from bot.llm.tokens.image_tokens import UNKNOWN, ImageRule
 
@@ -41,7 +41,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 @cache
 def families() -> dict[str, Family]:
     """All families by name, read once from families.yaml."""
-    raw = yaml.safe_load((Path(__file__).parent / "families.yaml").read_text("utf-8"))
+    raw = bundled_files.load(Path(__file__).parent / "families.yaml")
     return {family.name: family for family in msgspec.convert(raw, list[Family])}
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 
 from bot.domain.errors import ConfigError
+from bot.llm import bundled_files
 from bot.llm.failures.lessons import Learn
 from bot.llm.failures.reply import ErrorReply, reply_of
 from bot.llm.failures.waits import LONGEST_REST_S
@@ -68,7 +68,7 @@ def row_of(reply: ErrorReply, accepts: Callable[[ErrorRow], bool]) -> ErrorRow:
 @cache
 def table() -> tuple[ErrorRow, ...]:
     """The rows, read once from errors.yaml. Raises ConfigError."""
-    return read(yaml.safe_load((Path(__file__).parent / "errors.yaml").read_text("utf-8")))
+    return read(bundled_files.load(Path(__file__).parent / "errors.yaml"))
 
 
 def read(raw: object) -> tuple[ErrorRow, ...]:
