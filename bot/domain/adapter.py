@@ -184,6 +184,26 @@ def person_key(user: User) -> str:
     return f"person:{user.tenant}:{user.id}"
 
 
+def contact_key(user: User) -> str:
+    """The name in the secret store of where an operator can be written to; `forget` deletes it."""
+    return f"{person_key(user)}:contact"
+
+
+@runtime_checkable
+class DirectMessages(Protocol):
+    """An adapter that can write to a person who has asked nothing."""
+
+    async def tell(self, user: User, address: Address | None, notice: str, write: Callable[[], str]) -> bool:
+        """Send a direct message to a person. False if this platform can't, or doesn't know them.
+
+        `address` is that of their last message in a one-to-one chat on this platform, if they have written any.
+        `write` returns the text, in Markdown, in the language that is current when it is called. The same `notice`
+        (an id) is not sent twice, where the platform allows to look it up. Raises PlatformUnavailable, ConfigError
+        and StateUnavailable.
+        """
+        ...
+
+
 VISIBLE_TO_ASKER = marked("_The answer is visible only to the person who asked._")
 """What stands in place of what everybody could read already, where the complete reply is private."""
 

@@ -99,6 +99,11 @@ class Limits:
             for limit in self.named.get((scope, ids[scope]), self.general.get(scope, ()))
         )
 
+    def of_tenant(self, tenant: str) -> tuple[Limit, ...]:
+        """The limits of a tenant of which operators are told: of a day or a month, unless they allow nothing at all."""
+        limits = self.named.get(("tenant", tenant), self.general.get("tenant", ()))
+        return tuple(limit for limit in limits if limit.period != "minute" and limit.most)
+
     @property
     def every(self) -> Iterable[Limit]:
         """All limits."""
@@ -355,6 +360,30 @@ def warning(limit: Limit, used: int, at: datetime) -> str:
         used=limit.in_words(used, "up"),
         when=resets_at(limit, at),
     )
+
+
+def operator_notice(limit: Limit, used: int, percent: int, *, tenant: str, at: datetime) -> str:
+    """What an operator is told when a limit of a tenant has reached `percent` of what it allows, in Markdown."""
+    return tr(
+        _REACHED if percent >= 100 else _NEARLY_REACHED,
+        tenant=tenant,
+        limit=limit.worded,
+        used=limit.bare(used),
+        share=formats.percent(used / limit.most),
+        when=resets_at(limit, at),
+    )
+
+
+_NEARLY_REACHED = marked(
+    "**A limit of the organisation {tenant} is nearly used up:** {used} of {limit} ({share}). It resets {when}. Once "
+    "it is used up, questions from there are refused. *Usage* in the studio shows what was used; to allow more, "
+    "change `PARLEY_LIMITS`."
+)
+_REACHED = marked(
+    "**The organisation {tenant} has reached a limit:** {used} of {limit} ({share}). Questions from there that need "
+    "more than what is left are refused. It resets {when}. *Usage* in the studio shows what was used; to allow more, "
+    "change `PARLEY_LIMITS`."
+)
 
 
 def _name(limit: Limit) -> str:

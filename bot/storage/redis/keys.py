@@ -23,6 +23,7 @@ EVENT_STREAM_S = 600
 SPENT_S = 400 * DAY_S
 CALLS_S = 62 * DAY_S  # two invoices
 HELD_S = 2 * DAY_S  # settled events are remembered longer than they can be retried
+NOTICE_S = 2 * DAY_S
 PENDING_CHARGE_S = 30 * DAY_S
 TALKS_S = 400 * DAY_S  # turns of active conversations outlive the retention
 VECTOR_S = 30 * DAY_S
@@ -104,6 +105,7 @@ KINDS = (
     Kind("spent", "hash", "usage and reservations of a person, channel or tenant in a day or month", "400 d"),
     Kind("held", "hash", "the reservation of an event, then that it is settled", "2 d"),
     Kind("holds", "zset", "event -> when its reservation is abandoned, ms", "2 d"),
+    Kind("notices", "zset", "a limit that was reached, for one recipient -> when due, ms", "2 d"),
     Kind("owed", "hash", "charges of committed turns that are not settled yet", "30 d"),
     Kind("talks", "set", "the conversations of a person, in one shard", "400 d"),
     Kind("choice", "hash", "template, its author, deployment, participation mode, quiet", "400 d unused"),
