@@ -91,7 +91,8 @@ async def _work(services: Services, adapters: Sequence[Adapter], until: asyncio.
             await worker.suspects.abandon(inbox, conversation)
 
     with Watchdog(abandon, threshold_s(services.settings.parley_lease_s)):
-        await worker.run(until)
+        async with services.operator_messages(adapters).sending():
+            await worker.run(until)
 
 
 def _until_signal() -> asyncio.Event:

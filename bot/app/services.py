@@ -56,11 +56,14 @@ from bot.storage.queue.inbox import Inbox
 from bot.storage.redis.client import Redis
 from bot.storage.redis.secrets import SecretStore
 from bot.storage.usage.charges import Charges
+from bot.storage.usage.contacts import OperatorContacts
 from bot.storage.usage.cooldowns import Cooldowns
 from bot.storage.usage.latency import Latency
+from bot.storage.usage.notices import LimitNotices
 from bot.storage.usage.price_tables import PriceTables
 from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import installed
+from bot.worker.operator_messages import OperatorMessages
 from bot.worker.uninstall import Uninstaller
 from bot.worker.worker import Worker, WorkerLimits
 
@@ -80,6 +83,7 @@ class Storage:
     live_view: LiveView
     compaction: Compaction
     secret_store: SecretStore
+    contacts: OperatorContacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,7 @@ class Services:
     @property
     def intake(self) -> Intake:
         """The intake for the events of all platforms."""
-        return Intake(self.settings, self.storage.inbox, self.engine)
+        return Intake(self.settings, self.storage.inbox, self.engine, self.storage.contacts)
 
     @property
     def deployments(self) -> Sequence[Deployment]:
@@ -135,6 +139,11 @@ class Services:
                 drain_s=settings.parley_drain_s,
             ),
         )
+
+    def operator_messages(self, adapters: Sequence[Adapter]) -> OperatorMessages:
+        """What tells operators that limits of tenants are reached."""
+        named = {adapter.name: adapter for adapter in adapters}
+        return OperatorMessages(self.storage.charges.notices, self.storage.contacts, named)
 
     def reload(self) -> None:
         """Reload the deployments and the limits; what is invalid stays as it is."""
@@ -206,7 +215,8 @@ async def _storage(settings: Settings, folder: Path | None, stack: AsyncExitStac
     redis = await _redis(settings, folder, stack)
     retention_s = _retention_s(settings)
     search = ConversationSearch(redis, retention_s)
-    charges = Charges(redis, search)
+    charges = Charges(redis, search, LimitNotices(redis, settings.operators))
+    secret_store = SecretStore(redis, settings.parley_secret_keys, settings.parley_data_dir)
     return Storage(
         redis=redis,
         inbox=Inbox(
@@ -222,7 +232,8 @@ async def _storage(settings: Settings, folder: Path | None, stack: AsyncExitStac
         ledger=QuotaLedger(redis, charges, settings.limits),
         live_view=LiveView(redis),
         compaction=Compaction(redis, embedded=folder is not None or settings.redis_url is None),
-        secret_store=SecretStore(redis, settings.parley_secret_keys, settings.parley_data_dir),
+        secret_store=secret_store,
+        contacts=OperatorContacts(secret_store, settings.operators),
     )
 
 

@@ -269,7 +269,8 @@ class Workspace:
         channel, latest = self._channel(args), str(args.get("latest", "9" * 10))
         roots = [m for (where, ts), m in self.messages.items() if where == channel and ts < latest]
         newest = sorted((m for m in roots if not m.get("thread_ts")), key=lambda m: m["ts"], reverse=True)
-        shown = [_public(m, with_metadata=False) for m in newest]
+        with_metadata = str(args.get("include_all_metadata", "")).lower() == "true"
+        shown = [_public(m, with_metadata=with_metadata) for m in newest]
         limit = int(args.get("limit", 100))
         return {"messages": shown[:limit], "has_more": len(shown) > limit}
 
