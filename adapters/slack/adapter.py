@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple, Self
 
@@ -29,6 +29,7 @@ from adapters.slack.inbound.home_and_modals import HomeAndModals
 from adapters.slack.inbound.http import EventRoute, bolt_app
 from adapters.slack.inbound.socket_mode import listen
 from adapters.slack.manifest import INSTALL_PATH, PATH, REDIRECT_PATH
+from adapters.slack.workspaces import directory
 from adapters.slack.workspaces.installations import Installations, NotInstalled
 from adapters.slack.workspaces.oauth import InstallPages
 from adapters.slack.workspaces.workspace import Workspace, Workspaces
@@ -258,6 +259,20 @@ class SlackAdapter:
                 return False
             raise
         return True
+
+    async def find_channels(self, names: Collection[str]) -> Mapping[str, str]:
+        """The ids of channels in the workspace of the bot token, by name."""
+        return await directory.find_channels(self._only.api, names)
+
+    async def find_person(self, email: str) -> str:
+        """The id of a member of the workspace of the bot token."""
+        return await directory.find_person(self._only.api, email)
+
+    @property
+    def _only(self) -> Workspace:
+        if self._workspaces.only is None:
+            raise ConfigError("Names repeat in each workspace that installs the app. Write IDs.")
+        return self._workspaces.only
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
         """At most the newest fifty messages of others in the thread before the question."""

@@ -44,6 +44,9 @@ LIMITS_REACHED = _counter(
     "Limits of tenants that reached a share of what they allow, in percent.",
     ("measure", "period", "percent"),
 )
+NAMES_UNRESOLVED = _gauge(
+    "parley_limit_names_unresolved", "Names in limits that have no id, so that these limits don't apply."
+)
 RETRIES = _counter("parley_retries", "Events put back to wait, by reason.", ("reason",))
 LEASES_LOST = _counter("parley_leases_lost", "Turns dropped because another worker had taken over.")
 DEAD_LETTERS = _counter("parley_buried", "Events moved to the dead letters.")

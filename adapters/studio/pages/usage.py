@@ -83,18 +83,22 @@ class UsagePage(Page):
         return render(request, "usage.html", **values)
 
     async def _reached(self, today: date) -> list[tuple[str, str]]:
-        """What is nearly, or fully, used up of the limits of tenants: the level of the alert, and its text."""
+        """What is nearly, or fully, used up of the limits of tenants, and the names in limits without an id.
+
+        The level of each alert, and its text.
+        """
         if self._ledger is None:
             return []
         tenants = await self._reports.tenants(today.replace(day=1), today)
         status = await self._ledger.tenant_status(tenants)
         share = self._ledger.limits.share
-        return [
+        reached = [
             ("error" if not one.left else "warning", limit_line(tenant, one))
             for tenant, limits in status.items()
             for one in limits
             if one.used >= share * one.limit.most
         ]
+        return reached + [("warning", words) for words in self._ledger.limits.problems]
 
     async def _names(self) -> dict[str, str]:
         """The names of people who wrote recently, by their names in usage reports."""
@@ -111,7 +115,7 @@ def limit_line(tenant: str, status: LimitStatus) -> str:
     percent = 100 * used // limit.most
     return (
         f"A limit of the organisation {tenant} {state}: {limit.bare(used)} of {limit} ({percent}%). "
-        f"It resets on {end} UTC.{then}"
+        f"It resets on {end} UTC.{then} To allow more, change PARLEY_LIMITS."
     )
 
 

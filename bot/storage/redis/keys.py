@@ -51,6 +51,10 @@ VERSIONS = "parley:{prompts}:versions"
 PROPOSALS = "parley:{prompts}:proposals"
 PROPOSAL_S = 90 * DAY_S
 PRICES = "parley:{prices}:prices"
+LIMIT_NAMES = "parley:{limits}:limit-names"
+LIMIT_NAMES_LOCK = "parley:{limits}:looking-up"
+LIMIT_NAMES_S = 400 * DAY_S
+LOOKING_UP_S = 900
 PROBE = "parley:{probe}:probe"
 """Written to test that the embedded Redis accepts writes."""
 AMENDED = "parley:{prompts}:amended"
@@ -153,6 +157,8 @@ KINDS = (
     Kind(
         "prices", "hash", "the operator's price table, its origin and date", "until replaced", permanent=True
     ),
+    Kind("limit-names", "hash", "names in limits -> their ids, or why there are none", "400 d unused"),
+    Kind("looking-up", "string", "marks that a process looks names up", "15 min"),
     Kind("probe", "string", "nothing; tests that the embedded Redis accepts writes", "1 s"),
 )
 
