@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple, Self
 
@@ -12,6 +13,7 @@ from slack_bolt.async_app import AsyncApp
 
 from adapters.shared.background_tasks import BackgroundTasks
 from adapters.shared.bounded_cache import BoundedCache
+from adapters.slack.answers.direct_message import send_once
 from adapters.slack.answers.elsewhere import ANNOUNCED_FROM_S, Elsewhere
 from adapters.slack.answers.slash_command import CommandAnswer
 from adapters.slack.answers.stream import SlackAnswer
@@ -27,12 +29,13 @@ from adapters.slack.inbound.home_and_modals import HomeAndModals
 from adapters.slack.inbound.http import EventRoute, bolt_app
 from adapters.slack.inbound.socket_mode import listen
 from adapters.slack.manifest import INSTALL_PATH, PATH, REDIRECT_PATH
-from adapters.slack.workspaces.installations import Installations
+from adapters.slack.workspaces import directory
+from adapters.slack.workspaces.installations import Installations, NotInstalled
 from adapters.slack.workspaces.oauth import InstallPages
 from adapters.slack.workspaces.workspace import Workspace, Workspaces
 from bot.domain.adapter import Accept, Limiter, Secrets, SelfService
 from bot.domain.errors import BotError, ConfigError, PlatformUnavailable
-from bot.domain.events import Address, Attachment, MessageReceived, PostedMessage, QuotedMessage
+from bot.domain.events import Address, Attachment, MessageReceived, PostedMessage, QuotedMessage, User
 from bot.domain.turns import CheckResult, Reply
 from bot.domain.words import marked, tr
 
@@ -44,6 +47,7 @@ POSTS_KEPT = 100  # of complete answers: closing one again changes nothing
 RECOVERY_PATIENCE_S = 10.0
 STATUS_AFTER_S = 0.4
 STATUS = marked("is thinking…")
+_USER_ID = re.compile(r"[UW][A-Z0-9]+")
 SURFACE = (
     "Your answers are shown in Slack: Markdown with headings, lists, tables, links and code blocks. LaTeX, HTML, "
     "footnotes and images by link are not shown: write formulas in plain characters."
@@ -238,6 +242,37 @@ class SlackAdapter:
         except BotError as error:
             log.info("The sender of a message could not be looked up: %s", error)
             return received
+
+    async def tell(self, user: User, address: Address | None, notice: str, write: Callable[[], str]) -> bool:
+        """Send a direct message, which needs no earlier one. False for the ids of other platforms and workspaces."""
+        if not _USER_ID.fullmatch(user.id):
+            return False
+        try:
+            data = address.data if address is not None else {"team": user.tenant}
+            workspace = await self._workspaces.at(data)
+            await senders.write_for_person(workspace, user.id, senders.PATIENCE_S)
+            await send_once(workspace, user.id, notice, write())
+        except NotInstalled:
+            return False
+        except SlackRejected as error:
+            if error.code in ("user_not_found", "users_not_found", "channel_not_found"):
+                return False
+            raise
+        return True
+
+    async def find_channels(self, names: Collection[str]) -> Mapping[str, str]:
+        """The ids of channels in the workspace of the bot token, by name."""
+        return await directory.find_channels(self._only.api, names)
+
+    async def find_person(self, email: str) -> str:
+        """The id of a member of the workspace of the bot token."""
+        return await directory.find_person(self._only.api, email)
+
+    @property
+    def _only(self) -> Workspace:
+        if self._workspaces.only is None:
+            raise ConfigError("Names repeat in each workspace that installs the app. Write IDs.")
+        return self._workspaces.only
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
         """At most the newest fifty messages of others in the thread before the question."""

@@ -18,7 +18,7 @@ SCOPES: dict[str, tuple[str, ...]] = {
         "assistant_thread_started",
     ),
     "channels:history": ("message.channels", "conversations.history", "conversations.replies"),
-    "channels:read": ("conversations.info", "conversations.members"),
+    "channels:read": ("conversations.info", "conversations.list", "conversations.members"),
     "chat:write": (
         "chat.postMessage",
         "chat.postEphemeral",
@@ -33,7 +33,7 @@ SCOPES: dict[str, tuple[str, ...]] = {
     "files:read": ("files.info",),
     "files:write": ("files.getUploadURLExternal", "files.completeUploadExternal", "files.delete"),
     "groups:history": ("message.groups", "conversations.history", "conversations.replies"),
-    "groups:read": ("conversations.info", "conversations.members"),
+    "groups:read": ("conversations.info", "conversations.list", "conversations.members"),
     "im:history": ("message.im", "conversations.history", "conversations.replies"),
     "im:write": ("conversations.open",),
     "mpim:history": ("message.mpim", "conversations.history", "conversations.replies"),
@@ -41,6 +41,8 @@ SCOPES: dict[str, tuple[str, ...]] = {
     "usergroups:read": ("usergroups.list",),
     "users:read": ("users.info",),
 }
+ADDED_SCOPES: dict[str, tuple[str, ...]] = {"users:read.email": ("users.lookupByEmail",)}
+"""Not in the manifest: only limits for e-mail addresses need it, and whoever sets them adds it."""
 OPTIONAL_SCOPES = frozenset({"channels:read", "groups:read", "mpim:read", "usergroups:read"})
 """Without these, links to messages in other channels are not followed, and some names are missing."""
 EVENTS = (

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Self
 
 import aiohttp
@@ -40,7 +40,7 @@ from adapters.teams.inbound.jwt_auth import JwtAuthentication
 from adapters.teams.inbound.settings import SettingsDialogs
 from bot.domain.adapter import STREAMED, VISIBLE_TO_ASKER, Accept, SelfService, StreamRecord
 from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
-from bot.domain.events import Address, Attachment, MessageReceived, PostedMessage, QuotedMessage
+from bot.domain.events import Address, Attachment, MessageReceived, PostedMessage, QuotedMessage, User
 from bot.domain.turns import CheckResult, Reply
 from bot.domain.words import marked, tr
 
@@ -330,6 +330,14 @@ class TeamsAdapter:
             return received
         name = await self._channel_names.name(received.address.data, received.channel)
         return replace(received, channel_name=name)
+
+    async def tell(self, user: User, address: Address | None, notice: str, write: Callable[[], str]) -> bool:
+        """Send a message to a one-on-one chat that exists. A lost response can make it appear twice."""
+        if address is None or address.data["kind"] != "personal":
+            return False
+        for message in messages(Reply(text=write()), (), TEXT_LIMIT):
+            await self._connector.send(address.data, message)
+        return True
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
         """Earlier messages of the conversation, if an owner allows the bot to read them; see `GraphHistory`.

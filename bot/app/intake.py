@@ -1,5 +1,6 @@
 """Accepts events from the platforms before they are acknowledged."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bot.app.settings import Settings
@@ -8,8 +9,10 @@ from bot.conversation.commands import registry
 from bot.conversation.engine import Engine
 from bot.domain import telemetry
 from bot.domain.adapter import Receipt
+from bot.domain.errors import ConfigError, StateUnavailable
 from bot.domain.events import Event, MessageDeleted, MessageEdited, MessageReceived, StopRequested
 from bot.storage.queue.inbox import Inbox
+from bot.storage.usage.contacts import OperatorContacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,7 @@ class Intake:
     settings: Settings
     inbox: Inbox
     engine: Engine
+    contacts: OperatorContacts | None = None
 
     async def accept(self, event: Event) -> Receipt:
         """Store and count an event."""
@@ -28,6 +32,9 @@ class Intake:
             if receipt == "accepted":
                 await self._supersede(event)
         telemetry.EVENTS.labels(adapter, receipt).inc()
+        if receipt == "accepted" and isinstance(event, MessageReceived) and self.contacts is not None:
+            with suppress(StateUnavailable, ConfigError):
+                await self.contacts.remember(event)
         return receipt
 
     async def _accept(self, event: Event) -> Receipt:

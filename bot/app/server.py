@@ -18,7 +18,7 @@ from bot.app.services import Services, open_services
 from bot.app.settings import Settings, is_loopback, outdated
 from bot.app.studio import studio_adapter
 from bot.domain import telemetry
-from bot.domain.adapter import Adapter
+from bot.domain.adapter import Adapter, FindsIds
 from bot.domain.errors import ConfigError
 from bot.domain.turns import CheckResult
 from bot.tools import registry
@@ -68,6 +68,7 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
         if hangup := getattr(signal, "SIGHUP", None):  # Windows has none
             asyncio.get_running_loop().add_signal_handler(hangup, services.reload)
         adapters = [await stack.enter_async_context(adapter) for adapter in find_adapters(services)]
+        await stack.enter_async_context(services.limit_names.resolving(adapters))
         limits = services.storage.ledger.limits.check(services.deployments)
         for risk in [*outdated(), *await services.storage.redis.risks(), *limits]:
             if risk.level != "ok":
@@ -91,7 +92,8 @@ async def _work(services: Services, adapters: Sequence[Adapter], until: asyncio.
             await worker.suspects.abandon(inbox, conversation)
 
     with Watchdog(abandon, threshold_s(services.settings.parley_lease_s)):
-        await worker.run(until)
+        async with services.operator_messages(adapters).sending():
+            await worker.run(until)
 
 
 def _until_signal() -> asyncio.Event:
@@ -161,6 +163,12 @@ async def chat(settings: Settings, conversation: str) -> None:
             await work
 
 
+def _others(adapters: Sequence[Adapter], finder: Adapter) -> str:
+    """The names of the other platforms, as people write them."""
+    others = [platform.name for platform in PLATFORMS if platform.name != finder.name]
+    return " and ".join(adapter.name.title() for adapter in adapters if adapter.name in others)
+
+
 async def check(settings: Settings) -> list[CheckResult]:
     """Check everything that is configured. Errors become results with a next step; none is raised."""
     findings = outdated() or [CheckResult(level="ok", subject="settings", words="valid")]
@@ -176,9 +184,12 @@ async def check(settings: Settings) -> list[CheckResult]:
             findings += await services.storage.redis.check()
             findings += services.storage.ledger.limits.check(services.deployments)
             findings += await services.gateway.check()
-            for adapter in find_adapters(services):
+            adapters = find_adapters(services)
+            for adapter in adapters:
                 async with adapter:
                     findings += await adapter.check()
+                    if isinstance(adapter, FindsIds):
+                        findings += await services.limit_names.check(adapter, _others(adapters, adapter))
     except ConfigError as error:
         findings.append(CheckResult(level="error", subject="start", words=str(error)))
     absent = [platform for platform in PLATFORMS if not platform.is_set_up(settings)]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from bot.app import capacity
 from bot.app.intake import Intake
+from bot.app.limit_names import LimitNames
 from bot.app.price_watch import PriceWatch
 from bot.app.prompt_files import read_usable
 from bot.app.settings import Settings, load, secrets
@@ -22,7 +23,8 @@ from bot.conversation.preferences import Preferences
 from bot.conversation.summarizer import Summarizer
 from bot.domain import telemetry
 from bot.domain.adapter import Adapter
-from bot.domain.errors import ConfigError
+from bot.domain.errors import ConfigError, StateUnavailable
+from bot.domain.limits import Limits
 from bot.domain.prompts import Template
 from bot.domain.turns import Deployment
 from bot.evals.evaluation import EvalContext
@@ -56,11 +58,15 @@ from bot.storage.queue.inbox import Inbox
 from bot.storage.redis.client import Redis
 from bot.storage.redis.secrets import SecretStore
 from bot.storage.usage.charges import Charges
+from bot.storage.usage.contacts import OperatorContacts
 from bot.storage.usage.cooldowns import Cooldowns
 from bot.storage.usage.latency import Latency
+from bot.storage.usage.limit_names import LimitNameStore
+from bot.storage.usage.notices import LimitNotices
 from bot.storage.usage.price_tables import PriceTables
 from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import installed
+from bot.worker.operator_messages import OperatorMessages
 from bot.worker.uninstall import Uninstaller
 from bot.worker.worker import Worker, WorkerLimits
 
@@ -80,6 +86,7 @@ class Storage:
     live_view: LiveView
     compaction: Compaction
     secret_store: SecretStore
+    contacts: OperatorContacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +102,7 @@ class Services:
     sources: PublishedPrompts
     personal_data: PersonalData
     engine: Engine
+    limit_names: LimitNames
 
     @property
     def eval_context(self) -> EvalContext:
@@ -104,7 +112,7 @@ class Services:
     @property
     def intake(self) -> Intake:
         """The intake for the events of all platforms."""
-        return Intake(self.settings, self.storage.inbox, self.engine)
+        return Intake(self.settings, self.storage.inbox, self.engine, self.storage.contacts)
 
     @property
     def deployments(self) -> Sequence[Deployment]:
@@ -136,6 +144,11 @@ class Services:
             ),
         )
 
+    def operator_messages(self, adapters: Sequence[Adapter]) -> OperatorMessages:
+        """What tells operators that limits of tenants are reached."""
+        named = {adapter.name: adapter for adapter in adapters}
+        return OperatorMessages(self.storage.charges.notices, self.storage.contacts, named)
+
     def reload(self) -> None:
         """Reload the deployments and the limits; what is invalid stays as it is."""
 
@@ -153,10 +166,7 @@ class Services:
         except ConfigError as error:
             log.error("The limits were not reloaded: %s", error)
             return
-        if limits != self.storage.ledger.limits:
-            self.storage.ledger.limits = limits
-            self.model_info.limit(limits)
-            log.info("Reloaded the limits")
+        self.limit_names.configure(limits)
 
 
 @asynccontextmanager
@@ -182,6 +192,7 @@ async def open_services(settings: Settings, *, folder: Path | None = None) -> As
         library = await stack.enter_async_context(open_library(prompts, storage.redis, vectors.embed))
         sources = PublishedPrompts(library, storage.turns)
         commands = await _command_services(settings, storage, sources, model_info, stack)
+        limit_names = await _limit_names(settings, storage, model_info)
         yield Services(
             settings=settings,
             storage=storage,
@@ -192,6 +203,7 @@ async def open_services(settings: Settings, *, folder: Path | None = None) -> As
             sources=sources,
             personal_data=commands.personal_data,
             engine=await _engine(settings, storage, commands, stack),
+            limit_names=limit_names,
         )
 
 
@@ -206,7 +218,8 @@ async def _storage(settings: Settings, folder: Path | None, stack: AsyncExitStac
     redis = await _redis(settings, folder, stack)
     retention_s = _retention_s(settings)
     search = ConversationSearch(redis, retention_s)
-    charges = Charges(redis, search)
+    charges = Charges(redis, search, LimitNotices(redis, settings.operators))
+    secret_store = SecretStore(redis, settings.parley_secret_keys, settings.parley_data_dir)
     return Storage(
         redis=redis,
         inbox=Inbox(
@@ -222,8 +235,22 @@ async def _storage(settings: Settings, folder: Path | None, stack: AsyncExitStac
         ledger=QuotaLedger(redis, charges, settings.limits),
         live_view=LiveView(redis),
         compaction=Compaction(redis, embedded=folder is not None or settings.redis_url is None),
-        secret_store=SecretStore(redis, settings.parley_secret_keys, settings.parley_data_dir),
+        secret_store=secret_store,
+        contacts=OperatorContacts(secret_store, settings.operators),
     )
+
+
+async def _limit_names(settings: Settings, storage: Storage, model_info: ModelInfo) -> LimitNames:
+    """The names in limits, with the ids that were found before."""
+
+    def apply(limits: Limits) -> None:
+        storage.ledger.limits = limits
+        model_info.limit(limits)
+
+    names = LimitNames(LimitNameStore(storage.redis), settings.limits, apply)
+    with suppress(StateUnavailable):
+        await names.restore()
+    return names
 
 
 async def _load_tokenizers(settings: Settings, gateway: Gateway) -> None:

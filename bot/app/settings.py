@@ -25,6 +25,12 @@ _REPLACED = {
 """Settings that were removed, and their replacements."""
 
 
+_NO_NAMES = (
+    "Only the Slack workspace of SLACK_BOT_TOKEN can be asked: names repeat in each workspace that installs the app "
+    "and in each team of Teams, and Teams does not tell a bot the ID of a person who has not written to it."
+)
+
+
 def is_loopback(host: str) -> bool:
     """Whether a server bound to `host` accepts only local requests."""
     if host == "localhost":
@@ -310,7 +316,9 @@ class Settings(BaseSettings):
 
     def _limit_problems(self) -> Iterator[str]:
         try:
-            limits.read(self.parley_limits)
+            found = limits.read(self.parley_limits)
+            if self.slack_bot_token is None:
+                limits.refuse_names(found, _NO_NAMES)
         except ConfigError as error:
             yield f"PARLEY_LIMITS: {error}."
 

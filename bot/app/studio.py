@@ -77,7 +77,7 @@ def _pages(services: Services, streams: Streams) -> tuple[Page, ...]:
         PromptsPage(library.registry, editor, assignments),
         ChannelsPage(assignments),
         EvaluationsPage(eval_runner),
-        UsagePage(UsageReports(storage.redis), assignments),
+        UsagePage(UsageReports(storage.redis), assignments, storage.ledger),
         DeploymentsPage(services.gateway, services.latency, services.storage.ledger),
     )
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
@@ -182,6 +182,42 @@ class KnowsSenders(Protocol):
 def person_key(user: User) -> str:
     """The name in the secret store under which an adapter may keep what it knows of a person; `forget` deletes it."""
     return f"person:{user.tenant}:{user.id}"
+
+
+@runtime_checkable
+class FindsIds(Protocol):
+    """An adapter that can look ids up. Its methods raise PlatformUnavailable, and ConfigError without permission.
+
+    They may take minutes, because platforms limit such calls.
+    """
+
+    async def find_channels(self, names: Collection[str]) -> Mapping[str, str]:
+        """The ids of channels by their names in lower case, without "#"; those that the bot can't see are left out."""
+        ...
+
+    async def find_person(self, email: str) -> str:
+        """The id of the person with this e-mail address; empty if there is none."""
+        ...
+
+
+def contact_key(user: User) -> str:
+    """The name in the secret store of where an operator can be written to; `forget` deletes it."""
+    return f"{person_key(user)}:contact"
+
+
+@runtime_checkable
+class DirectMessages(Protocol):
+    """An adapter that can write to a person who has asked nothing."""
+
+    async def tell(self, user: User, address: Address | None, notice: str, write: Callable[[], str]) -> bool:
+        """Send a direct message to a person. False if this platform can't, or doesn't know them.
+
+        `address` is that of their last message in a one-to-one chat on this platform, if they have written any.
+        `write` returns the text, in Markdown, in the language that is current when it is called. The same `notice`
+        (an id) is not sent twice, where the platform allows to look it up. Raises PlatformUnavailable, ConfigError
+        and StateUnavailable.
+        """
+        ...
 
 
 VISIBLE_TO_ASKER = marked("_The answer is visible only to the person who asked._")

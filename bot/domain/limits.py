@@ -4,7 +4,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast, get_args
 
@@ -18,6 +18,8 @@ Scope = Literal["person", "channel", "tenant"]
 Measure = Literal["requests", "tokens", "dollars"]
 Period = Literal["minute", "day", "month"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+NamedScope = tuple[Scope, str]
+"""A scope with an id or a name: a person, a channel or a tenant with limits of its own."""
 
 DEFAULT = "person: 30 requests/minute"
 _MAX_AMOUNT = 10**15
@@ -32,7 +34,7 @@ _AMOUNT = re.compile(
     r"\s*/\s*(?P<period>[a-z]+)"
 )
 _ADDRESS = re.compile(r"[^@\s:]+@[^@\s:]+\.[A-Za-z]{2,}")
-_FIND_ID: Mapping[Scope, str] = {
+FIND_ID: Mapping[Scope, str] = {
     "person": "Usage > People in the studio shows the ID of everyone who has asked something, as in person U061F7AUR",
     "channel": "In Slack it is at the end of the channel's details, in Teams in its link (19:…@thread.tacv2), "
     "as in channel C024BE91L",
@@ -80,7 +82,8 @@ class Limit:
 class Limits:
     """The limits of each scope, and of ids with limits of their own.
 
-    `share` is the fraction of a daily or monthly budget at which people are warned once.
+    `share` is the fraction of a daily or monthly budget at which people are warned once. `problems` say which names
+    (`#general`, an e-mail address) have no id, or an old one, and what that means.
     """
 
     general: Mapping[Scope, Sequence[Limit]] = field(default_factory=dict[Scope, Sequence[Limit]])
@@ -88,6 +91,22 @@ class Limits:
         default_factory=dict[tuple[Scope, str], Sequence[Limit]]
     )
     share: float = 0.8
+    problems: Sequence[str] = ()
+
+    @property
+    def names(self) -> tuple[NamedScope, ...]:
+        """Scopes with a name in place of an id: a channel `#general`, a person by e-mail address."""
+        return tuple((scope, name) for scope, name in self.named if is_name(scope, name))
+
+    def with_ids(self, ids: Mapping[NamedScope, str], problems: Sequence[str] = ()) -> "Limits":
+        """The same limits, with ids in place of the names that are known. Limits that are set for an id itself win."""
+        found = {
+            (scope, ids[scope, name]): limits
+            for (scope, name), limits in self.named.items()
+            if (scope, name) in ids
+        }
+        own = {key: limits for key, limits in self.named.items() if key not in ids}
+        return replace(self, named=found | own, problems=tuple(problems))
 
     def of(self, *, person: str, channel: str, tenant: str) -> tuple[Limit, ...]:
         """The limits that apply to a person in a channel or, without one, to the person and the tenant."""
@@ -98,6 +117,11 @@ class Limits:
             if ids[scope] or scope != "channel"
             for limit in self.named.get((scope, ids[scope]), self.general.get(scope, ()))
         )
+
+    def of_tenant(self, tenant: str) -> tuple[Limit, ...]:
+        """The limits of a tenant of which operators are told: of a day or a month, unless they allow nothing at all."""
+        limits = self.named.get(("tenant", tenant), self.general.get("tenant", ()))
+        return tuple(limit for limit in limits if limit.period != "minute" and limit.most)
 
     @property
     def every(self) -> Iterable[Limit]:
@@ -176,7 +200,7 @@ def read(text: str) -> Limits:
         if word not in SCOPES or not colon:
             raise ConfigError(_unknown(entry, word))
         scope, name = word, name.strip()
-        _check_id(scope, name)
+        name = _check_id(scope, name)
         if (scope, name) in named if name else scope in general:
             raise ConfigError(f"“{head}” occurs twice; put all of its limits after one colon")
         limits = _limits(scope, rest)
@@ -187,10 +211,30 @@ def read(text: str) -> Limits:
     return Limits(general=general, named=named, share=0.8 if share is None else share)
 
 
-def _check_id(scope: Scope, name: str) -> None:
-    """Refuse the names of channels and people, which would match nothing: events carry ids. Raises ConfigError."""
-    if name.startswith(("#", "@")) or (_ADDRESS.fullmatch(name) and "@thread." not in name):
-        raise ConfigError(f"“{scope} {name}” is a name, but limits are for IDs. {_FIND_ID[scope]}")
+def is_name(scope: Scope, name: str) -> bool:
+    """Whether it is a name that can be looked up, and no id: `#general`, or the e-mail address of a person."""
+    return (scope == "channel" and name.startswith("#")) or (scope == "person" and _is_address(name))
+
+
+def refuse_names(limits: Limits, why: str) -> None:
+    """Raise ConfigError if there are names, which nothing here can look up: `why` is a sentence."""
+    for scope, name in limits.names:
+        raise ConfigError(
+            f"“{scope} {name}” is a name, and can't be looked up here. {why} Write the ID. {FIND_ID[scope]}"
+        )
+
+
+def _is_address(name: str) -> bool:
+    return _ADDRESS.fullmatch(name) is not None and "@thread." not in name
+
+
+def _check_id(scope: Scope, name: str) -> str:
+    """The id or name. Refuses other names, which would match nothing: events carry ids. Raises ConfigError."""
+    if is_name(scope, name):
+        return name.lower()
+    if name.startswith(("#", "@")) or _is_address(name):
+        raise ConfigError(f"“{scope} {name}” is a name, but limits are for IDs. {FIND_ID[scope]}")
+    return name
 
 
 def _halves(entry: str) -> tuple[str, str, str]:
@@ -355,6 +399,30 @@ def warning(limit: Limit, used: int, at: datetime) -> str:
         used=limit.in_words(used, "up"),
         when=resets_at(limit, at),
     )
+
+
+def operator_notice(limit: Limit, used: int, percent: int, *, tenant: str, at: datetime) -> str:
+    """What an operator is told when a limit of a tenant has reached `percent` of what it allows, in Markdown."""
+    return tr(
+        _REACHED if percent >= 100 else _NEARLY_REACHED,
+        tenant=tenant,
+        limit=limit.worded,
+        used=limit.bare(used),
+        share=formats.percent(used / limit.most),
+        when=resets_at(limit, at),
+    )
+
+
+_NEARLY_REACHED = marked(
+    "**A limit of the organisation {tenant} is nearly used up:** {used} of {limit} ({share}). It resets {when}. Once "
+    "it is used up, questions from there are refused. *Usage* in the studio shows what was used; to allow more, "
+    "change `PARLEY_LIMITS`."
+)
+_REACHED = marked(
+    "**The organisation {tenant} has reached a limit:** {used} of {limit} ({share}). Questions from there that need "
+    "more than what is left are refused. It resets {when}. *Usage* in the studio shows what was used; to allow more, "
+    "change `PARLEY_LIMITS`."
+)
 
 
 def _name(limit: Limit) -> str:

@@ -39,6 +39,14 @@ IMAGES = _counter("parley_images", "Images generated.", ("deployment",))
 UNPRICED = _counter("parley_unpriced_calls", "Calls whose price is unknown.", ("deployment",))
 RESERVED = _counter("parley_reserved_microdollars", "Reserved before calls, in millionths of a US dollar.")
 REFUSALS = _counter("parley_limit_refusals", "Questions refused by a limit.", ("scope", "measure", "period"))
+LIMITS_REACHED = _counter(
+    "parley_limits_reached",
+    "Limits of tenants that reached a share of what they allow, in percent.",
+    ("measure", "period", "percent"),
+)
+NAMES_UNRESOLVED = _gauge(
+    "parley_limit_names_unresolved", "Names in limits that have no id, so that these limits don't apply."
+)
 RETRIES = _counter("parley_retries", "Events put back to wait, by reason.", ("reason",))
 LEASES_LOST = _counter("parley_leases_lost", "Turns dropped because another worker had taken over.")
 DEAD_LETTERS = _counter("parley_buried", "Events moved to the dead letters.")

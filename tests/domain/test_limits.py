@@ -151,12 +151,38 @@ def test_a_ceiling_is_mentioned_by_the_check() -> None:
 
 
 @pytest.mark.parametrize(
-    "named", ["channel #general", "person ann@example.com", "person @ann", "tenant contoso.com@x.org"]
+    "named",
+    ["person @ann", "tenant contoso.com@x.org", "tenant #general", "person #general", "channel a@x.org"],
 )
-def test_names_in_limits_are_refused(named: str) -> None:
-    """Field fault 117: `channel #general` and an e-mail address passed the check, and limited nobody."""
+def test_names_that_nothing_finds_are_refused(named: str) -> None:
+    """Field fault 117: names passed the check, and limited nobody."""
     with pytest.raises(ConfigError, match="is a name, but limits are for IDs"):
         read(f"{named}: $20/day")
+
+
+@pytest.mark.parametrize("named", ["channel #general", "person ann@example.com"])
+@pytest.mark.parametrize("slack", [{}, {"slack_client_id": "1", "slack_client_secret": "2"}])
+def test_names_need_the_workspace_of_a_token(named: str, slack: dict[str, str]) -> None:
+    """Field fault 117. Teams, and an app of many workspaces, can't find names."""
+    given = {"slack_signing_secret": "s", **slack} if slack else {}
+    with pytest.raises(ValueError, match="is a name, and can't be looked up here") as caught:
+        Settings(_env_file=None, parley_limits=f"{named}: $20/day", **given)  # pyright: ignore
+    assert "as in " + named.split()[0] in str(caught.value)
+    token = {"slack_bot_token": "xoxb-1", "slack_signing_secret": "s"}
+    found = Settings(_env_file=None, parley_limits=f"{named}: $20/day", **token)  # pyright: ignore
+    assert " ".join(found.limits.names[0]) == named
+
+
+def test_ids_take_the_place_of_names() -> None:
+    limits = read(
+        "channel #General: $1/day; channel C2: $2/day; channel #other: $3/day; person A@X.org: $4/day"
+    )
+    assert limits.names == (("channel", "#general"), ("channel", "#other"), ("person", "a@x.org"))
+    known = limits.with_ids({("channel", "#general"): "C1", ("channel", "#other"): "C2"}, ["a problem"])
+    assert explained(known, channel="C1") == ["channel: $1.00 a day"]
+    assert explained(known, channel="C2") == ["channel: $2.00 a day"], "an ID of its own wins"
+    assert known.names == (("person", "a@x.org"),)
+    assert known.problems == ("a problem",)
 
 
 def test_ids_of_platforms_are_no_names() -> None:

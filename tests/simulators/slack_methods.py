@@ -24,10 +24,12 @@ FORM_ONLY = frozenset(
     {
         "conversations.history",
         "conversations.info",
+        "conversations.list",
         "conversations.members",
         "conversations.replies",
         "usergroups.list",
         "users.info",
+        "users.lookupByEmail",
         "files.info",
         "files.getUploadURLExternal",
         "oauth.v2.access",
@@ -59,6 +61,8 @@ class Workspace:
         }
         self.channel_names = {"C0GENERAL": "general", "C0OTHER": "other"}
         self.private: set[str] = set()
+        self.archived: set[str] = set()
+        self.emails: dict[str, str] = {"alice@example.com": "U0ALICE"}
         self.guests: set[str] = set()
         self.zones: dict[str, str] = {}
         self.locales: dict[str, str] = {}
@@ -269,9 +273,25 @@ class Workspace:
         channel, latest = self._channel(args), str(args.get("latest", "9" * 10))
         roots = [m for (where, ts), m in self.messages.items() if where == channel and ts < latest]
         newest = sorted((m for m in roots if not m.get("thread_ts")), key=lambda m: m["ts"], reverse=True)
-        shown = [_public(m, with_metadata=False) for m in newest]
+        with_metadata = str(args.get("include_all_metadata", "")).lower() == "true"
+        shown = [_public(m, with_metadata=with_metadata) for m in newest]
         limit = int(args.get("limit", 100))
         return {"messages": shown[:limit], "has_more": len(shown) > limit}
+
+    def conversations_list(self, args: Args) -> Answer:
+        types = str(args.get("types", "public_channel")).split(",")
+        hidden = self.archived if str(args.get("exclude_archived", "")).lower() == "true" else set[str]()
+        seen = [
+            {"id": channel, "name": name, "is_private": channel in self.private}
+            for channel, name in self.channel_names.items()
+            if channel not in hidden
+            and ("private_channel" if channel in self.private else "public_channel") in types
+            and (channel not in self.private or self.bot_user in self.channels[channel])
+        ]
+        start, limit = int(args.get("cursor", 0)), int(args.get("limit", 100))
+        more = start + limit < len(seen)
+        cursor = {"next_cursor": str(start + limit) if more else ""}
+        return {"channels": seen[start : start + limit], "response_metadata": cursor}
 
     def conversations_info(self, args: Args) -> Answer:
         channel = str(args.get("channel", ""))
@@ -304,6 +324,12 @@ class Workspace:
         if args.get("users") not in self.people:
             raise Failure("user_not_found")
         return {"channel": {"id": self.direct(args["users"])}}
+
+    def users_lookupByEmail(self, args: Args) -> Answer:
+        user = self.emails.get(str(args["email"]).lower())
+        if user is None:
+            raise Failure("users_not_found")
+        return {"user": {"id": user, "team_id": self.team, "deleted": user not in self.people}}
 
     def users_info(self, args: Args) -> Answer:
         user = str(args.get("user"))

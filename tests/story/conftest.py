@@ -28,6 +28,7 @@ class Town:
     http: aiohttp.ClientSession
     port: int = field(default_factory=free_port)
     bot: Process | None = None
+    settings: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def env(self) -> dict[str, str]:
@@ -45,6 +46,7 @@ class Town:
             "AZURE_OPENAI_API_KEY": "simulated-key",
             "AZURE_OPENAI_CHAT_DEPLOYMENT": "chat",
             "AZURE_OPENAI_IMAGE_DEPLOYMENT": "gpt-image-1",
+            **self.settings,
         }
 
     async def begin(self) -> None:

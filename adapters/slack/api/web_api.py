@@ -24,6 +24,7 @@ FORM_METHODS = frozenset(
     {
         "conversations.history",
         "conversations.info",
+        "conversations.list",
         "conversations.members",
         "conversations.replies",
         "files.getUploadURLExternal",
@@ -31,6 +32,7 @@ FORM_METHODS = frozenset(
         "oauth.v2.access",
         "usergroups.list",
         "users.info",
+        "users.lookupByEmail",
     }
 )
 # Calls per minute and workspace, shared by all workers (docs.slack.dev/apis/web-api/rate-limits).

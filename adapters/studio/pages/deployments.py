@@ -23,7 +23,8 @@ MEASURES = {"first": "Time to first token", "whole": "Total time"}
 class HasLimits(Protocol):
     """What knows the limits, which can change."""
 
-    limits: Limits
+    @property
+    def limits(self) -> Limits: ...
 
 
 class DeploymentsPage(Page):

@@ -11,7 +11,9 @@ from adapters.studio.auth.guard import person_of
 from adapters.studio.page import Page, Route, render
 from adapters.studio.web.charts import Bar, bars
 from bot.domain.events import now
+from bot.domain.limits import ends
 from bot.prompts.assignments import Assignments
+from bot.storage.usage.quota import LimitStatus, QuotaLedger
 from bot.storage.usage.reports import UsageReports, UsageRow, UsageTotals
 
 PERIODS = (7, 30, 90)
@@ -36,9 +38,12 @@ class UsagePage(Page):
     path = "/studio/usage"
     icon = "chart"
 
-    def __init__(self, reports: UsageReports, assignments: Assignments) -> None:
+    def __init__(
+        self, reports: UsageReports, assignments: Assignments, ledger: QuotaLedger | None = None
+    ) -> None:
         self._reports = reports
         self._assignments = assignments
+        self._ledger = ledger
 
     def routes(self) -> Iterable[Route]:
         return [Route("page", self.path, self._show)]
@@ -61,6 +66,7 @@ class UsagePage(Page):
             "by": by,
             "measures": MEASURES,
             "empty": not lines,
+            "reached": await self._reached(last) if every else [],
             "tiles": _tiles(total),
             "chart": await asyncio.to_thread(chart, lines, first, days, by),
             "only": only,
@@ -76,10 +82,41 @@ class UsagePage(Page):
         }
         return render(request, "usage.html", **values)
 
+    async def _reached(self, today: date) -> list[tuple[str, str]]:
+        """What is nearly, or fully, used up of the limits of tenants, and the names in limits without an id.
+
+        The level of each alert, and its text.
+        """
+        if self._ledger is None:
+            return []
+        tenants = await self._reports.tenants(today.replace(day=1), today)
+        status = await self._ledger.tenant_status(tenants)
+        share = self._ledger.limits.share
+        reached = [
+            ("error" if not one.left else "warning", limit_line(tenant, one))
+            for tenant, limits in status.items()
+            for one in limits
+            if one.used >= share * one.limit.most
+        ]
+        return reached + [("warning", words) for words in self._ledger.limits.problems]
+
     async def _names(self) -> dict[str, str]:
         """The names of people who wrote recently, by their names in usage reports."""
         known = await self._assignments.known()
         return {f"{one.tenant}/{one.id}": one.name for one in known if one.scope == "person" and one.name}
+
+
+def limit_line(tenant: str, status: LimitStatus) -> str:
+    """How much is used of a limit of a tenant, and when it resets."""
+    limit, used = status.limit, status.used
+    end = f"{ends(limit.period, now()):%d %b, %H:%M}"
+    state = "is used up" if not status.left else "is nearly used up"
+    then = "" if status.left else " Questions from there are refused until then."
+    percent = 100 * used // limit.most
+    return (
+        f"A limit of the organisation {tenant} {state}: {limit.bare(used)} of {limit} ({percent}%). "
+        f"It resets on {end} UTC.{then} To allow more, change PARLEY_LIMITS."
+    )
 
 
 def amount(totals: UsageTotals, by: str) -> float:

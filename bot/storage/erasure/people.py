@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from bot.domain.adapter import person_key
+from bot.domain.adapter import contact_key, person_key
 from bot.domain.errors import ConfigError, StateUnavailable
 from bot.domain.events import User, now
 from bot.storage.conversations.turns import Turns, read_turns, refs
@@ -221,6 +221,7 @@ class Erasure:
             return
         await self._secrets.delete(_name(user))
         await self._secrets.delete(person_key(user))
+        await self._secrets.delete(contact_key(user))
         await self._redis.call("ZREM", keys.ERASURES, _member(user))
         await self._compaction.request()
 

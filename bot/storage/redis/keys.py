@@ -23,6 +23,7 @@ EVENT_STREAM_S = 600
 SPENT_S = 400 * DAY_S
 CALLS_S = 62 * DAY_S  # two invoices
 HELD_S = 2 * DAY_S  # settled events are remembered longer than they can be retried
+NOTICE_S = 2 * DAY_S
 PENDING_CHARGE_S = 30 * DAY_S
 TALKS_S = 400 * DAY_S  # turns of active conversations outlive the retention
 VECTOR_S = 30 * DAY_S
@@ -50,6 +51,10 @@ VERSIONS = "parley:{prompts}:versions"
 PROPOSALS = "parley:{prompts}:proposals"
 PROPOSAL_S = 90 * DAY_S
 PRICES = "parley:{prices}:prices"
+LIMIT_NAMES = "parley:{limits}:limit-names"
+LIMIT_NAMES_LOCK = "parley:{limits}:looking-up"
+LIMIT_NAMES_S = 400 * DAY_S
+LOOKING_UP_S = 900
 PROBE = "parley:{probe}:probe"
 """Written to test that the embedded Redis accepts writes."""
 AMENDED = "parley:{prompts}:amended"
@@ -104,6 +109,7 @@ KINDS = (
     Kind("spent", "hash", "usage and reservations of a person, channel or tenant in a day or month", "400 d"),
     Kind("held", "hash", "the reservation of an event, then that it is settled", "2 d"),
     Kind("holds", "zset", "event -> when its reservation is abandoned, ms", "2 d"),
+    Kind("notices", "zset", "a limit that was reached, for one recipient -> when due, ms", "2 d"),
     Kind("owed", "hash", "charges of committed turns that are not settled yet", "30 d"),
     Kind("talks", "set", "the conversations of a person, in one shard", "400 d"),
     Kind("choice", "hash", "template, its author, deployment, participation mode, quiet", "400 d unused"),
@@ -151,6 +157,8 @@ KINDS = (
     Kind(
         "prices", "hash", "the operator's price table, its origin and date", "until replaced", permanent=True
     ),
+    Kind("limit-names", "hash", "names in limits -> their ids, or why there are none", "400 d unused"),
+    Kind("looking-up", "string", "marks that a process looks names up", "15 min"),
     Kind("probe", "string", "nothing; tests that the embedded Redis accepts writes", "1 s"),
 )
 

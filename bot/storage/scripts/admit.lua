@@ -4,13 +4,14 @@
 -- ARGV prefix of the tenant's keys, event, more (1: add to the attempt's reservation; it is the same request),
 --      tokens, micro-dollars, person, channel or '', day, month, lifetime of a reservation in ms, life of held s,
 --      life of spent s, life of calls s, attempt, its charge until now with the calls that are about to be made (JSON of
---      bot.storage.usage.charges.Charge), then of each limit: scope, measure, period, maximum, amount from which a
---      warning is due
+--      bot.storage.usage.charges.Charge), limits to watch (see book.lua), then of each limit: scope, measure, period,
+--      maximum, amount from which a warning is due
 -- Returns {limit that refuses (0: none), its used and reserved amount, ms until its minute ends,
---          limit to warn of (0: none), its used and reserved amount, event whose reservation has expired...}
-local LIMITS = 16
+--          limit to warn of (0: none), its used and reserved amount, number of notices that were added,
+--          event whose reservation has expired...}
+local LIMITS = 17
 local event, more, attempt = ARGV[2], ARGV[3] == '1', ARGV[14]
-local at = { held = KEYS[1], prefix = ARGV[1], spent_s = ARGV[12], calls_s = ARGV[13] }
+local at = { held = KEYS[1], prefix = ARGV[1], spent_s = ARGV[12], calls_s = ARGV[13], watched = ARGV[16] }
 local ids = { person = ARGV[6], tenant = '' }
 if ARGV[7] ~= '' then
   ids.channel = ARGV[7]
@@ -25,7 +26,7 @@ local function counter(scope, period)
   return at.prefix .. 'spent:' .. periods[period] .. ':' .. scope .. ':' .. ids[scope]
 end
 local function answer(refused, used, wait, told, told_use)
-  local all = { refused, used, wait, told, told_use }
+  local all = { refused, used, wait, told, told_use, at.noted or 0 }
   for _, late in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 10)) do
     all[#all + 1] = late
   end
@@ -59,6 +60,9 @@ for i = LIMITS, #ARGV, 5 do
     local sums = redis.call('HMGET', name, measure, 'held_' .. measure, 'told_' .. measure)
     local used = tonumber(sums[1] or 0) + tonumber(sums[2] or 0)
     if used >= most or used + ask > most then
+      if scope == 'tenant' and period ~= 'minute' then
+        watch(at, periods.day, { field = measure, period = period, ask = ask })
+      end
       return answer((i - LIMITS) / 5 + 1, used, math.max(0, redis.call('PTTL', name)), 0, 0)
     end
     if told == 0 and period ~= 'minute' and used + ask > tonumber(ARGV[i + 4]) and not sums[3] then

@@ -1,5 +1,6 @@
 -- Functions that release the reservation of an event, and book the provider calls of its attempts, each attempt once.
--- `at` has: held (its key), prefix (of the tenant's keys), spent_s, calls_s (lives of counters and of records)
+-- `at` has: held (its key), prefix (of the tenant's keys), spent_s, calls_s (lives of counters and of records), watched
+--      (JSON of bot.storage.usage.notices.Watched, '' if nothing is); notices that were added are counted in `noted`
 
 local function rounded(amount)
   return math.floor(amount + 0.5)
@@ -95,6 +96,40 @@ local function lives(name, spent_s) -- counters of a person whose data was delet
   end
 end
 
+-- Add a notice for each recipient when a limit of the tenant reaches a threshold, once per limit, threshold and window.
+-- `refused` is the question that a limit has just refused: its field, its period, what it asked for.
+local function watch(at, day, refused)
+  local watched = at.watched ~= '' and cjson.decode(at.watched) or { limits = {} }
+  for _, limit in ipairs(watched.limits) do
+    local window = limit.period == 'month' and string.sub(day, 1, 7) or day
+    local name = at.prefix .. 'spent:' .. window .. ':tenant:'
+    local used = tonumber(redis.call('HGET', name, limit.field) or 0)
+    local reached = used >= limit.most and 100 or (used >= limit.warn and limit.percent or 0)
+    if refused and refused.field == limit.field and refused.period == limit.period then
+      if used >= limit.near and refused.ask <= limit.most and used + refused.ask > limit.most then
+        reached = 100
+      end
+    end
+    local most = string.format('%.0f', limit.most)
+    local mark = 'reached:' .. limit.field .. ':' .. most .. ':'
+    local current = window == watched[limit.period]
+    if reached > 0 and current and redis.call('HSETNX', name, mark .. string.format('%d', reached), 1) == 1 then
+      redis.call('HSET', name, mark .. string.format('%d', limit.percent), 1)
+      lives(name, at.spent_s)
+      local time, notices = redis.call('TIME'), at.prefix .. 'notices'
+      local now = time[1] * 1000 + math.floor(time[2] / 1000)
+      for _, recipient in ipairs(watched.recipients) do
+        redis.call('ZADD', notices, now, cjson.encode({
+          recipient = recipient, measure = limit.measure, period = limit.period, window = window,
+          most = most, used = string.format('%.0f', used), percent = reached,
+        }))
+      end
+      redis.call('EXPIRE', notices, watched.keep_s)
+      at.noted = (at.noted or 0) + #watched.recipients
+    end
+  end
+end
+
 local function count(at, bill, day, calls, turns)
   local whole = of_calls(calls)
   whole.turns = turns
@@ -134,6 +169,7 @@ local function count(at, bill, day, calls, turns)
     end
   end
   redis.call('EXPIRE', tally, at.spent_s)
+  watch(at, day)
 end
 
 -- Book an attempt, if it was not booked before. `turns`: how many answers it counts as.

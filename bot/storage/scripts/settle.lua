@@ -1,9 +1,9 @@
 -- Book an attempt at an event in place of what it reserved, once. If it is the last one, the event's reservation ends.
 -- KEYS held, holds
 -- ARGV prefix of the tenant's keys, event, charge (JSON of bot.storage.usage.charges.Charge; '': the event is abandoned),
---      last (1 or 0), life of spent s, life of held s, life of calls s
--- Returns 0 if the event was settled before, else 1.
-local at = { held = KEYS[1], prefix = ARGV[1], spent_s = ARGV[5], calls_s = ARGV[7] }
+--      last (1 or 0), life of spent s, life of held s, life of calls s, limits to watch (see book.lua)
+-- Returns the number of notices that were added.
+local at = { held = KEYS[1], prefix = ARGV[1], spent_s = ARGV[5], calls_s = ARGV[7], watched = ARGV[8] }
 local bill = ARGV[3] ~= '' and cjson.decode(ARGV[3]) or nil
 local before = redis.call('HGET', KEYS[1], 'done')
 local last = ARGV[4] == '1'
@@ -23,4 +23,4 @@ if last and not before then
   redis.call('ZREM', KEYS[2], ARGV[2])
 end
 redis.call('EXPIRE', KEYS[1], ARGV[6]) -- also a write, so that replicas confirm that it was settled
-return before and 0 or 1
+return at.noted or 0

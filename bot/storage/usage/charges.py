@@ -17,6 +17,7 @@ from bot.domain.turns import Usage
 from bot.storage.conversations.search import ConversationSearch
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
+from bot.storage.usage.notices import LimitNotices
 
 log = logging.getLogger(__name__)
 
@@ -103,11 +104,12 @@ def operators(calls: tuple[Usage, ...]) -> Charge:
 
 
 class Charges:
-    """Settles charges, idempotently per event for `keys.HELD_S`."""
+    """Settles charges, idempotently per event for `keys.HELD_S`. What they use of limits is watched by `notices`."""
 
-    def __init__(self, redis: Redis, search: ConversationSearch) -> None:
+    def __init__(self, redis: Redis, search: ConversationSearch, notices: LimitNotices | None = None) -> None:
         self._redis = redis
         self._search = search
+        self.notices = notices or LimitNotices(redis)
         self._settled: list[Charge] = []
         self._tenants: set[tuple[date, str]] = set()
         self._unbooked: Charge | None = None
@@ -135,11 +137,16 @@ class Charges:
         await self._settle(tenant, event, b"", final=True)
 
     async def _settle(self, tenant: str, event: str, record: bytes, *, final: bool) -> None:
-        await self._redis.run(
+        watched = self.notices.watched(tenant) if tenant != OPERATOR else b""
+        noted = await self._redis.run(
             _SETTLE,
             [keys.of_tenant("held", tenant, event), keys.of_tenant("holds", tenant)],
-            [keys.of_tenant("", tenant), event, record, int(final), keys.SPENT_S, keys.HELD_S, keys.CALLS_S],
+            [
+                *(keys.of_tenant("", tenant), event, record, int(final)),
+                *(keys.SPENT_S, keys.HELD_S, keys.CALLS_S, watched),
+            ],
         )
+        self.notices.added(tenant, noted)
 
     async def records(self, tenant: str, person: str, day: date) -> list[Charge]:
         """The charges of a person on a day (UTC), in the order in which they were booked; "" are deleted people.

@@ -12,12 +12,13 @@ import msgspec
 
 from bot.domain import telemetry
 from bot.domain.events import User, now
-from bot.domain.limits import Limit, Limits, Measure, Period, ends, refusal, unknown_price, warning
+from bot.domain.limits import Limit, Limits, Period, ends, refusal, unknown_price, warning
 from bot.domain.prompts import Prompt
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 from bot.storage.usage import reports
 from bot.storage.usage.charges import Charge, Charges
+from bot.storage.usage.notices import FIELDS, FORMS
 
 OUTPUT_TOKENS = 1000
 """The assumed length of an answer if the template sets no maximum."""
@@ -25,8 +26,6 @@ OUTPUT_TOKENS = 1000
 _ADMIT, _ENDING = Script("admit", "book"), Script("ending")
 _HOLD_MS = 3_600_000
 """How long a reservation stays without being settled; longer than all attempts take."""
-_FORMS: Mapping[Period, str] = {"day": "%Y-%m-%d", "month": "%Y-%m"}
-_FIELDS: Mapping[Measure, str] = {"requests": "turns", "tokens": "tokens", "dollars": "microdollars"}
 
 
 class PeriodUsage(reports.UsageTotals, frozen=True, kw_only=True):
@@ -74,6 +73,15 @@ class QuotaLedger:
         self.charges = charges
         self.limits = limits or Limits()
 
+    @property
+    def limits(self) -> Limits:
+        """The limits in force; the notices for operators follow them."""
+        return self.charges.notices.limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self.charges.notices.limits = limits
+
     async def reserve(
         self, charge: Charge, estimates: Sequence[Estimate], *, more: bool = False, told: bool = True
     ) -> str:
@@ -95,12 +103,13 @@ class QuotaLedger:
                 *(keys.of_tenant("", tenant), charge.event, int(more), tokens, microdollars),
                 *(charge.person, charge.channel, f"{at:%Y-%m-%d}", f"{at:%Y-%m}"),
                 *(_HOLD_MS, keys.HELD_S, keys.SPENT_S, keys.CALLS_S),
-                *(charge.attempt, msgspec.json.encode(charge)),
+                *(charge.attempt, msgspec.json.encode(charge), self.charges.notices.watched(tenant)),
                 *(argument for limit in limits for argument in self._arguments(limit, told)),
             ],
         )
-        refusing, used, wait_ms, warned, warned_used = map(int, answer[:5])
-        abandoned: list[bytes] = answer[5:]
+        refusing, used, wait_ms, warned, warned_used, noted = map(int, answer[:6])
+        self.charges.notices.added(tenant, noted)
+        abandoned: list[bytes] = answer[6:]
         for reservation in abandoned:
             await self.charges.give_back(tenant, reservation.decode())
         if refusing and abandoned:  # their reservations are free now
@@ -119,7 +128,7 @@ class QuotaLedger:
 
     def _arguments(self, limit: Limit, told: bool) -> tuple[str, str, str, int, int]:
         threshold = int(limit.most * self.limits.share) if told else limit.most
-        return limit.scope, _FIELDS[limit.measure], limit.period, limit.most, threshold
+        return limit.scope, FIELDS[limit.measure], limit.period, limit.most, threshold
 
     # -------------------------------------------------------------- usage
 
@@ -130,7 +139,7 @@ class QuotaLedger:
         commands: list[tuple[str, ...]] = []
         for limit in limits:
             name = _counter(user.tenant, limit, at, ids[limit.scope])
-            field = _FIELDS[limit.measure]
+            field = FIELDS[limit.measure]
             commands += [("HMGET", name, field, f"held_{field}"), ("PTTL", name)]
         answers = await self._redis.many(commands)
         return [
@@ -141,6 +150,18 @@ class QuotaLedger:
             )
             for n, limit in enumerate(limits)
         ]
+
+    async def tenant_status(self, tenants: Sequence[str]) -> Mapping[str, Sequence[LimitStatus]]:
+        """What tenants have used of their limits of a day or a month, without reservations."""
+        at = now()
+        watched = [(tenant, limit) for tenant in tenants for limit in self.limits.of_tenant(tenant)]
+        answers = await self._redis.many(
+            [("HGET", _counter(tenant, limit, at, ""), FIELDS[limit.measure]) for tenant, limit in watched]
+        )
+        found: dict[str, list[LimitStatus]] = {}
+        for (tenant, limit), used in zip(watched, answers, strict=True):
+            found.setdefault(tenant, []).append(LimitStatus(limit=limit, used=int(used or 0)))
+        return found
 
     async def spent(self, tenant: str, user: str | None, first: date, last: date) -> PeriodUsage:
         """The usage of a tenant, or of one of its people, from `first` to `last`, inclusive."""
@@ -168,7 +189,7 @@ class QuotaLedger:
         names = [_counter_key(user.tenant, user.id, period) for period in (*map(str, days), *months)]
         current = {
             _counter_key(user.tenant, user.id, f"{at:{form}}"): ends(period, at)
-            for period, form in _FORMS.items()
+            for period, form in FORMS.items()
             if period in self.counted(user)
         }
         ended = [
@@ -202,7 +223,7 @@ def _counter_key(tenant: str, user: str | None, period: str) -> str:
 def _counter(tenant: str, limit: Limit, at: datetime, id: str) -> str:
     if limit.period == "minute":
         return keys.of_tenant("rate", tenant, limit.scope, id)
-    return keys.spent(tenant, f"{at:{_FORMS[limit.period]}}", limit.scope, id)
+    return keys.spent(tenant, f"{at:{FORMS[limit.period]}}", limit.scope, id)
 
 
 def _spent(pairs: Mapping[bytes, bytes]) -> PeriodUsage:

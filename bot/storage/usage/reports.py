@@ -63,6 +63,12 @@ class UsageReports:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
+    async def tenants(self, first: date, last: date) -> list[str]:
+        """The tenants with usage from `first` to `last`, inclusive, sorted."""
+        days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+        members = await self._redis.many([("SMEMBERS", keys.tenants_of(day)) for day in days])
+        return sorted({name.decode() for names in members for name in names})
+
     async def rows(self, first: date, last: date) -> Sequence[UsageRow]:
         """The usage from `first` to `last`, inclusive, sorted by day, kind and name."""
         days = [first + timedelta(days=n) for n in range((last - first).days + 1)]

@@ -10,6 +10,7 @@ from pydantic import SecretStr, ValidationError
 from adapters import slack as slack_package
 from adapters.slack import SlackAdapter, SlackCredentials
 from adapters.slack.manifest import (
+    ADDED_SCOPES,
     ASK_ABOUT_SHORTCUT,
     ASK_SHORTCUT,
     COMMANDS,
@@ -49,7 +50,10 @@ def test_scopes_are_exactly_what_the_code_needs() -> None:
     methods = methods_in_the_code()
     assert len(methods) > 15
     needed = methods - WITHOUT_SCOPE
-    reasons = {reason for reasons in SCOPES.values() for reason in reasons}
+    reasons = {
+        reason for scopes in (SCOPES, ADDED_SCOPES) for reasons in scopes.values() for reason in reasons
+    }
+    assert not ADDED_SCOPES.keys() & SCOPES.keys()
     hears = {*EVENTS, *EVENTS_OF_ASSISTANTS} - EVENTS_WITHOUT_SCOPE
     typed = {command for command, _, _ in COMMANDS} | {callback for _, callback, _, _ in SHORTCUTS}
     assert reasons == needed | hears | typed

@@ -18,7 +18,7 @@ from adapters.slack.payloads import origin
 from adapters.slack.workspaces import workspace
 from adapters.slack.workspaces.installations import Installations
 from bot.domain.errors import ConfigError, StateUnavailable
-from bot.domain.events import AppUninstalled, now
+from bot.domain.events import AppUninstalled, User, now
 from bot.domain.turns import Reply
 from bot.storage.redis.client import Redis
 from bot.storage.redis.secrets import SecretStore
@@ -320,3 +320,14 @@ def test_a_shared_channels_payload_belongs_to_our_workspace() -> None:
     whole = {"type": "block_actions", "team": None, "enterprise": {"id": "E1"}, "user": {"team_id": "T3"}}
     assert origin(whole | {"is_enterprise_install": True}) == ("T3", "E1")
     assert origin({"command": "/ask", "team_id": "T1", "is_enterprise_install": "false"}) == ("T1", "")
+
+
+async def test_an_operator_is_told_in_their_workspace(town: FakeAdapter) -> None:
+    """The limit of any workspace may be reached; where the operator writes from is known."""
+    grant(town, "code", "T1", "xoxb-T1")
+    await install(town, "code")
+    alice = User(id="U0ALICE", tenant="T9")
+    assert not await town.adapter.tell(alice, None, "n1", lambda: "80 %")
+    await hear(town, "T1", "hello")
+    assert await town.adapter.tell(alice, town.engine.received[-1].address, "n1", lambda: "80 %")
+    assert ("T1", "chat.postMessage") in town.slack.callers

@@ -10,11 +10,16 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from adapters.studio.pages.usage import PAGE_ROWS, chart
+from bot.domain.events import User
+from bot.domain.turns import Usage
+from bot.storage.usage.charges import charge_of
 from bot.storage.usage.latency import Latency
 from bot.storage.usage.reports import UsageReports, UsageRow, UsageTotals
 from tests.adapters.studio.conftest import PATIENCE_S, Complaints, Whole, whole_parley
 from tests.adapters.studio.pages.test_conversations import ask
 from tests.adapters.studio.playground.test_playground import open_playground, say
+from tests.support.acts import received
+from tests.support.charges import called
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -146,3 +151,26 @@ async def test_unknown_prices_are_shown_and_people_paged(
     await expect(page.locator(".bars tbody th")).to_have_text(people[PAGE_ROWS:])
     await page.get_by_role("link", name="Show all tables").click()
     await expect(page.locator(".bars tbody tr")).to_have_count(10)
+
+
+async def test_operators_see_which_limits_are_reached(page: Page, tmp_path: Path) -> None:
+    """Issue 14."""
+    async with whole_parley(
+        tmp_path, **TOKENS, parley_limits="tenant: 5 requests/day, $20/month, 1M tokens/day"
+    ) as parley:
+        asked = received(event="e1", user=User(id="U1", tenant="T0SIM"))
+        charges, dollars = parley.services.storage.charges, Usage(deployment="d", usd=17.0)
+        await charges.book(charge_of(asked, "e1", "assistant", called(dollars, attempt="e1"), turns=5))
+        await sign_in(page, parley, "operator")
+        await page.goto(f"{parley.url}/studio/usage?days=7")
+        alerts = page.locator(".alert")
+        await expect(alerts).to_have_count(2)
+        await expect(alerts.first).to_contain_text(
+            "A limit of the organisation T0SIM is used up: 5 of 5 questions a day (100%). It resets on"
+        )
+        await expect(alerts.last).to_contain_text("is nearly used up: $17.00 of $20.00 a month (85%)")
+        await page.get_by_role("button", name="Sign out").click()
+        await sign_in(page, parley, "editor")
+        await page.goto(f"{parley.url}/studio/usage")
+        await expect(page.locator(".tiles")).to_be_visible()
+        await expect(alerts).to_have_count(0)

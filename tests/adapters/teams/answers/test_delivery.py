@@ -203,3 +203,13 @@ async def test_what_was_streamed_is_in_the_post(rig: Rig) -> None:
     done = await other.close(opened, Reply(text="Once upon a time there was a king."))
     assert STREAMED not in done.data
     assert rig.teams.answers("a:alice")[-1].text.endswith("a king.")
+
+
+async def test_an_operator_is_told_in_their_chat(rig: Rig) -> None:
+    """Teams has no chat with somebody who has never written."""
+    chat = await rig.asked("a:alice")
+    assert await rig.adapter.tell(chat.user, chat.address, "n1", lambda: "**80 %** are used")
+    assert [message.text for message in rig.teams.answers("a:alice")] == ["**80 %** are used"]
+    group = await rig.asked("19:group@thread.v2", mention=True)
+    assert not await rig.adapter.tell(chat.user, group.address, "n1", lambda: "80 %")
+    assert not await rig.adapter.tell(chat.user, None, "n1", lambda: "80 %")
