@@ -45,7 +45,10 @@ async def test_a_cool_down_ends_everywhere(redis: Redis, wake: Wake) -> None:
 
 
 OWN = "currency: EUR\nusd: 1.25\nprices: [{model: gpt-4.1, input: 8, output: 32}]\n"
-FILE = "endpoint: 'https://x.openai.azure.com'\ndeployments: [{name: chat, model: gpt-4.1}, {name: house, capability: chat}]\n"
+FILE = """\
+endpoint: https://x.openai.azure.com
+deployments: [{name: chat, model: gpt-4.1}, {name: house, capability: chat}]
+"""
 
 
 @pytest.fixture
