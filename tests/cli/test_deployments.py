@@ -100,7 +100,8 @@ async def test_a_test_uses_the_operator_s_prices(
         chat = gateway.every()[0]
         usage = Usage(deployment="chat", input_tokens=1_000_000)
         known = usd(prices_in_force().of(chat, now()), usage)
-        return [ProbeResult(chat, CheckResult(level="ok", subject="chat", words=""), 0.5, known)]
+        finding = CheckResult(level="ok", subject="chat", words="")
+        return [ProbeResult(deployment=chat, finding=finding, first_s=0.5, usd=known)]
 
     monkeypatch.setattr(Gateway, "probe", probed)
     assert "$10.000000" in await told(parley, "deployments", "test")

@@ -64,11 +64,15 @@ class _Runs:
 
     def __init__(self, sorts: bytes, sort: bytes, most: int) -> None:
         self.text, self._sort = b" " + sorts.translate(only(ord(sort))), sort
-        self.lengths = [self.text.count(b" " + sort * length) for length in range(1, most + 1)]
+        self.lengths = [0] * most
+        for length in range(most):
+            self.lengths[length] = self.text.count(b" " + sort * (length + 1))
+            if not self.lengths[length]:
+                break
 
     def over(self, length: int) -> int:
         """The characters beyond the first `length` of each run."""
-        return self.text.count(self._sort) - sum(self.lengths[:length])
+        return self.text.count(self._sort) - sum(self.lengths[:length]) if self.lengths[length - 1] else 0
 
 
 class _Language(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
