@@ -56,7 +56,7 @@ def test_impossible_counts_are_reduced(connect: Connect) -> None:
     assert (usage.model, usage.usd, usage.price) == ("gpt-4.1-2025-04-14", None, "")
 
 
-def test_a_call_is_charged_by_the_operator_s_table(connect: Connect) -> None:
+def test_calls_are_charged_by_the_own_table(connect: Connect) -> None:
     """Also of a model that was connected before: the cost under answers, in the playground and in the ledger."""
     model, before = connect(name="gpt-4.1", stated_prices=Prices()), prices_in_force()
     own = price_file.read(
