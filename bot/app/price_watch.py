@@ -9,6 +9,7 @@ from typing import Self
 
 from bot.domain.errors import ConfigError, StateUnavailable
 from bot.domain.events import now
+from bot.domain.turns import CheckResult
 from bot.llm.catalog import price_file
 from bot.llm.catalog.prices import PriceBook, bundled, prices_in_force, put_in_force, table_of
 from bot.llm.routing.router import Gateway
@@ -28,6 +29,10 @@ class PriceWatch:
         self._tables = tables
         self._gateway = gateway
         self._seen: tuple[str, date] | None = None
+        self.origin = ""
+        """What the prices of this process are, for people: Parley's table, or which one of the operator."""
+        self.problem = ""
+        """Why the operator's table is not used."""
 
     async def refresh(self) -> None:
         """Use the current table and the entries of today. Raises StateUnavailable.
@@ -38,15 +43,30 @@ class PriceWatch:
         if seen == self._seen:
             return
         stored = await self._tables.read()
-        self._seen = seen
+        self._seen, self.problem = seen, ""
         try:
             files = [price_file.read(stored.text, stored.origin)] if stored else []
         except ConfigError as error:
+            self.problem = str(error)
             log.error("The price table was not used: %s", error)
             return
+        self.origin = f"own: from {stored.origin}, stored on {stored.at:%Y-%m-%d %H:%M} UTC" if stored else ""
         put_in_force(PriceBook(table=table_of(bundled(), *files), ceiling_usd=prices_in_force().ceiling_usd))
         if self._gateway is not None:
             self._gateway.reprice()
+
+    async def check(self) -> list[CheckResult]:
+        """The check of `parley check`: whose prices are in force; nothing while Redis is unavailable."""
+        with suppress(StateUnavailable):
+            await self.refresh()
+            if self.problem:
+                words = (
+                    f"the table of `parley prices update` is not used: {self.problem}\n"
+                    "Correct it, and run `parley prices update` again, or `parley prices reset`."
+                )
+                return [CheckResult(level="error", subject="prices", words=words)]
+            return [CheckResult(level="ok", subject="prices", words=self.origin or "Parley's table")]
+        return []
 
     @asynccontextmanager
     async def keeping(self) -> AsyncGenerator[Self]:

@@ -14,6 +14,7 @@ from adapters.terminal import TerminalAdapter
 from bot.app import capacity
 from bot.app.health import Health
 from bot.app.platforms import PLATFORMS
+from bot.app.price_watch import PriceWatch
 from bot.app.services import Services, open_services
 from bot.app.settings import Settings, is_loopback, outdated
 from bot.app.studio import studio_adapter
@@ -21,6 +22,7 @@ from bot.domain import telemetry
 from bot.domain.adapter import Adapter, FindsIds
 from bot.domain.errors import ConfigError
 from bot.domain.turns import CheckResult
+from bot.storage.usage.price_tables import PriceTables
 from bot.tools import registry
 from bot.worker.watchdog import Watchdog, threshold_s
 
@@ -182,6 +184,7 @@ async def check(settings: Settings) -> list[CheckResult]:
                 findings.append(CheckResult(level="error", subject="templates", words=words))
             findings.append(registry.check())
             findings += await services.storage.redis.check()
+            findings += await PriceWatch(PriceTables(services.storage.redis), services.gateway).check()
             findings += services.storage.ledger.limits.check(services.deployments)
             findings += await services.gateway.check()
             adapters = find_adapters(services)

@@ -330,6 +330,26 @@ async def _redis(settings: Settings, folder: Path | None, stack: AsyncExitStack)
     return redis
 
 
+@asynccontextmanager
+async def current_prices(settings: Settings) -> AsyncGenerator[str]:
+    """Use the operator's price table inside; yields a note for people on whose prices are used, "" for Parley's.
+
+    For commands that need nothing else of Redis: if it can't be read, Parley's table is used, and the note says so.
+    """
+    if settings.redis_url is None and not settings.parley_data_dir.exists():
+        yield ""  # nothing was ever stored
+        return
+    async with AsyncExitStack() as stack:
+        try:
+            storage = await stack.enter_async_context(open_storage(settings))
+            watch = await stack.enter_async_context(PriceWatch(PriceTables(storage.redis)).keeping())
+            await watch.refresh()
+            note = f"Your price table is not used: {watch.problem}" if watch.problem else watch.origin
+        except (ConfigError, StateUnavailable) as error:
+            note = f"Prices of Parley's own table; whether there is one of yours can't be read: {error}"
+        yield note
+
+
 def find_deployment_config(settings: Settings) -> DeploymentConfig:
     """The configured deployments; without any, the built-in demo model. Raises ConfigError."""
     put_in_force(PriceBook(table=prices_in_force().table, ceiling_usd=settings.price_ceiling_usd))

@@ -174,7 +174,13 @@ def deployments_list() -> None:
     from bot.app import services
     from bot.llm.catalog.listing import listed
 
-    typer.echo(listed(services.find_deployment_config(load_settings())))
+    async def table() -> str:
+        settings = load_settings()
+        async with services.current_prices(settings) as note:
+            text = listed(services.find_deployment_config(settings))
+        return f"{text}\nprices: {note}" if note else text
+
+    typer.echo(run(table()))
 
 
 @deployments.command("test")
@@ -190,9 +196,11 @@ def deployments_test() -> None:
     from bot.llm.routing.router import connect
 
     async def probe() -> "list[ProbeResult]":
-        found = services.find_deployment_config(load_settings())
-        async with connect(found, secrets(catalog.key_names(found.deployments))) as gateway:
-            return await gateway.probe()
+        settings = load_settings()
+        async with services.current_prices(settings):
+            found = services.find_deployment_config(settings)
+            async with connect(found, secrets(catalog.key_names(found.deployments))) as gateway:
+                return await gateway.probe()
 
     probes = run(probe())
     typer.echo(trials(probes))

@@ -209,6 +209,8 @@ def _print_table(rows: Sequence[Mapping[str, Any]], note: str) -> None:
 
 def _other(row: Mapping[str, Any]) -> str:
     parts = ["own"] if row["own"] else []
+    if row["currency"] != "USD":
+        parts.append(f"{row['currency']} at ${row['exchange_rate']:g}")
     parts += [
         f"above {tier['tokens']:,} tokens: {tier['input']:g} / {tier['output']:g}" for tier in row["above"]
     ]

@@ -1,6 +1,5 @@
 """Turns a message into a turn: by a command, an answer, a comparison or an image."""
 
-import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ from bot.generation.reservations import Reservations
 from bot.generation.tool_calls import ToolCalls, ToolSet
 from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.llm.tokens.calibration import recalled
-from bot.llm.tokens.counter import TokenCounter, is_counted
+from bot.llm.tokens.counter import TokenCounter, run_counting
 from bot.storage.conversations.summaries import Summary
 from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import DRAW, Tool
@@ -329,12 +328,7 @@ class Engine:
         )
         budget = budget or self._token_budget(builder, template)
         builder.counter = budget.counter
-        # A tokenizer takes too long for the event loop.
-        return (
-            await asyncio.to_thread(build_prompt, inputs, budget)
-            if is_counted()
-            else build_prompt(inputs, budget)
-        )
+        return await run_counting(inputs.characters, build_prompt, inputs, budget)
 
     def _tells_of_itself(self, builder: TurnBuilder, template: Template) -> bool:
         """Whether the model is told what people can do with Parley, and gets the tools for it."""

@@ -105,7 +105,9 @@ class Summarizer:
         erasures: str,
     ) -> None:
         try:
-            prompt = request(turns, end, summary, self._model_info.cheap_deployment())
+            deployment = self._model_info.cheap_deployment()
+            counter = self._model_info.counter("chat", deployment)
+            prompt = await asyncio.to_thread(request, turns, end, summary, deployment, counter)
             text = await self._ask(received, prompt)
             if text:
                 new = Summary(since=end, text=text, earlier=earlier)
@@ -126,8 +128,12 @@ class Summarizer:
         return cut(text.strip(), _KEPT_BYTES)
 
 
-def request(turns: Sequence[Turn], end: str, summary: Summary | None, deployment: str | None) -> Prompt:
-    """The prompt for a summary of everything before the turn `end`; `deployment` is a name or tag."""
+def request(
+    turns: Sequence[Turn], end: str, summary: Summary | None, deployment: str | None, counter: TokenCounter
+) -> Prompt:
+    """The prompt for a summary of everything before the turn `end`; `deployment` is a name or tag, `counter` counts its
+    tokens. Takes up to some milliseconds, for up to 60,000 bytes.
+    """
     messages = (say("system", _INSTRUCTIONS), say("user", _transcript(turns, end, summary)))
     return Prompt(
         template="summary@parley",
@@ -135,7 +141,7 @@ def request(turns: Sequence[Turn], end: str, summary: Summary | None, deployment
         messages=messages,
         parameters=Parameters(max_output_tokens=_OUTPUT_TOKENS),
         deployment=deployment,
-        input_tokens=TokenCounter().messages(messages),
+        input_tokens=counter.messages(messages),
     )
 
 

@@ -58,6 +58,15 @@ class Message(Frozen):
         """The text parts, joined."""
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
+    @property
+    def characters(self) -> int:
+        """The length of its texts, those of tool calls and results included."""
+        return sum(
+            len(part.arguments) if isinstance(part, ToolCall) else len(part.text)
+            for part in self.parts
+            if not isinstance(part, Image)
+        )
+
 
 def say(role: Role, text: str) -> Message:
     """A message of text only."""

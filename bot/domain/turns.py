@@ -50,7 +50,8 @@ class Prices(TokenPrices):
 
     `image_usd` is the price of any picture, `pictures` that of pictures by "quality size". `picture_tokens` are the
     tokens that a picture has, in the same form. `above` are tiers by the length of the prompt, ascending. `id` names
-    the origin: "gpt-5@2025-08-07", "deployments file", "ceiling".
+    the origin: "gpt-5@2025-08-07", "deployments file", "ceiling". If they were stated in another currency, `currency`
+    is its code, and `exchange_rate` what one unit of it was worth in US dollars.
     """
 
     image_usd: Usd | None = None
@@ -58,6 +59,8 @@ class Prices(TokenPrices):
     picture_tokens: dict[str, Annotated[int, Meta(ge=1)]] = {}
     above: tuple[PriceTier, ...] = ()
     id: str = ""
+    currency: str = ""
+    exchange_rate: float | None = None
 
     def at(self, input_tokens: int) -> TokenPrices:
         """The prices per million tokens of a call with a prompt of this length."""
@@ -139,8 +142,8 @@ class Usage(Frozen):
 
     `estimated` is true if the deployment did not report its usage. `model` is the one that answered.
     Cached, cache-write and image input tokens are part of `input_tokens`, reasoning tokens of `output_tokens`.
-    `price` is the id of the prices that were used. `at` is when the call began; it and `purpose` are missing in
-    records of earlier versions.
+    `price` is the id of the prices that were used, `currency` and `exchange_rate` are as in `Prices`. `at` is when the
+    call began; it and `purpose` are missing in records of earlier versions.
     """
 
     deployment: str
@@ -158,6 +161,8 @@ class Usage(Frozen):
     purpose: Purpose | None = None
     outcome: CallOutcome = "completed"
     at: datetime | None = None
+    currency: str = ""
+    exchange_rate: float | None = None
 
     @property
     def answers(self) -> bool:

@@ -20,6 +20,7 @@ from bot.generation.reservations import Reservations
 from bot.generation.tool_calls import ToolCalls
 from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.llm.protocol import EmptyAnswer, Model
+from bot.llm.tokens.counter import run_counting
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,8 @@ class Chat:
             offered = prompt.tools if rounds_left and self.builder.allowance.left else ()
             sent = replace(prompt, messages=prompt.messages + tool_messages, tools=offered)
             if tool_messages:
-                added_tokens = self.builder.counter.messages(tool_messages)
+                characters = sum(message.characters for message in tool_messages)
+                added_tokens = await run_counting(characters, self.builder.counter.messages, tool_messages)
                 sent = replace(sent, input_tokens=prompt.input_tokens + added_tokens)
                 if not await self._reserved(sent):
                     break

@@ -5,7 +5,7 @@ from dataclasses import replace
 from msgspec import structs
 
 from bot.domain.limits import Limits
-from bot.domain.prompts import Prompt, Template
+from bot.domain.prompts import Capability, Prompt, Template
 from bot.domain.turns import Deployment, Purpose, Usage
 from bot.generation.prompt_builder import TokenBudget
 from bot.llm.catalog.catalog import families
@@ -69,7 +69,7 @@ class ModelInfo:
         budget = TokenBudget(
             context_tokens=first.context_tokens,
             output_tokens=first.output_tokens,
-            counter=self._counter(template),
+            counter=self.counter(template.capability, template.deployment),
         )
         if not self._budgeted or template.capability != "chat":
             return budget
@@ -78,9 +78,9 @@ class ModelInfo:
         most = _REASONED_TOKENS if reasons else _ANSWER_TOKENS
         return replace(budget, answer_tokens=min(most, first.output_tokens or most))
 
-    def _counter(self, template: Template) -> TokenCounter:
-        """Counts the tokens of a prompt for the deployments that may answer."""
-        available = self._gateway.deployments(template.capability, template.deployment)
+    def counter(self, capability: Capability, deployment: str | None = None) -> TokenCounter:
+        """Counts the tokens of a prompt for the deployments that may answer; `deployment` is a name or tag."""
+        available = self._gateway.deployments(capability, deployment)
         unknown = families()["unknown-chat"]
         found = [families().get(each.family, unknown) for each in available if each.family != "demo"]
         if not found:

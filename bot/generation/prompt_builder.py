@@ -91,6 +91,14 @@ class PromptInputs:
     with_senders: bool = True
 
     @property
+    def characters(self) -> int:
+        """About how much text the tokens of which are counted."""
+        texts = (self.question, *self.passages, *(document.text for document in self.documents))
+        quotes = (quote.text for quote in self.received.quotes)
+        history = sum(message.characters for turn in self.turns for message in turn.messages)
+        return sum(map(len, (*texts, *quotes))) + history
+
+    @property
     def tells_senders(self) -> bool:
         """Whether the model is told who asks; the words of an image prompt are drawn, all of them."""
         return self.with_senders and self.template.capability == "chat"

@@ -167,7 +167,7 @@ class Talk:
         end, summary = sent.ahead or sent.since, self._summary
         if not end or (summary is not None and summary.since == end):
             return
-        prompt = summarizer.request(self._turns[-_CLAIMED:], end, summary, None)
+        prompt = summarizer.request(self._turns[-_CLAIMED:], end, summary, None, TokenCounter())
         self.bill.pay(sum(map(tokens, prompt.messages)), 0, self._model)
         earlier = summary.before(sent.since) if summary is not None and end == sent.ahead else None
         self._summary = Summary(since=end, text=prose(_SUMMARY_TOKENS, -number), earlier=earlier)

@@ -24,7 +24,16 @@ deployments:
   - {name: chat, model: gpt-4.1}
 """
 CALLS = (
-    Usage(deployment="chat", input_tokens=1000, output_tokens=100, usd=0.0021, model="gpt-4.1-2025-04-14"),
+    Usage(
+        deployment="chat",
+        input_tokens=1000,
+        output_tokens=100,
+        usd=0.0021,
+        model="gpt-4.1-2025-04-14",
+        price="gpt-4.1",
+        currency="EUR",
+        exchange_rate=1.16,
+    ),
     Usage(deployment="gone", input_tokens=10, usd=0.0000004),
 )
 Run = Callable[..., Result]
@@ -67,6 +76,9 @@ async def test_each_call_is_listed_and_priced_again(parley: Run, tmp_path: Path)
         ("0.0021", "0.0028", "gpt-4.1-2025-04-14")
     }
     assert {row["usd_now"] for row in rows if row["deployment"] == "gone"} == {""}
+    assert {(row["price"], row["currency"], row["exchange_rate"]) for row in ada} == {
+        ("gpt-4.1", "EUR", "1.16")
+    }
     (tmp_path / "own.yaml").write_text("prices:\n  - {model: gpt-4.1, input: 1.5, output: 6}\n")
     await told(parley, "prices", "update", "own.yaml")
     rows = list(csv.DictReader((await told(parley, "calls", "--reprice")).splitlines()))

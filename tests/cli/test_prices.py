@@ -70,6 +70,20 @@ async def test_an_own_table_replaces_prices(redis: Redis, prices: Prices) -> Non
     assert "house-brand" not in await told(prices, "list")
 
 
+async def test_a_currency_is_shown_with_its_rate(redis: Redis, prices: Prices, tmp_path: Path) -> None:
+    """A new rate is a change of the price."""
+    table = "currency: EUR\nusd: {}\nprices: [{{model: house-brand, input: 10, output: 20}}]\n"
+    (tmp_path / "euro.yaml").write_text(table.format(1.2))
+    changes = "+ house-brand: input 12, output 24, currency EUR, exchange rate 1.2\n"
+    assert (await told(prices, "update", "euro.yaml")).startswith(changes)
+    assert "EUR at $1.2" in await told(prices, "list", "--model", "house-brand")
+    (row,) = json.loads(await told(prices, "list", "--json", "--model", "house-brand"))["prices"]
+    assert (row["input"], row["currency"], row["exchange_rate"]) == (12.0, "EUR", 1.2)
+    (tmp_path / "euro.yaml").write_text(table.format(1.1))
+    changes = "~ house-brand: input 12 -> 11, output 24 -> 22, exchange rate 1.2 -> 1.1\n"
+    assert await told(prices, "diff", "euro.yaml") == changes
+
+
 async def test_a_wrong_table_changes_nothing(redis: Redis, prices: Prices) -> None:
     await told(prices, "update", "own.yaml")
     result = await asyncio.to_thread(prices, "update", "wrong.yaml")

@@ -17,7 +17,7 @@ from bot.domain.adapter import Receipt
 from bot.domain.events import Event, MessageReceived
 from bot.domain.limits import read
 from bot.domain.participation import DEFAULT_MODE, ParticipationMode
-from bot.domain.prompts import Example, Image, Match, Prompt, Template
+from bot.domain.prompts import Capability, Example, Image, Match, Prompt, Template
 from bot.domain.turns import Deployment, Turn, Usage
 from bot.files.attachments import AttachmentReader
 from bot.generation.model_info import ModelInfo
@@ -26,6 +26,7 @@ from bot.generation.prompt_sources import PromptSources
 from bot.generation.tool_calls import ToolSet
 from bot.generation.turn_builder import ToolCallAllowance
 from bot.llm.protocol import Model
+from bot.llm.tokens.counter import TokenCounter
 from bot.storage.conversations.confirmations import Confirmations
 from bot.storage.conversations.search import ConversationSearch
 from bot.storage.conversations.summaries import SummaryStore
@@ -108,6 +109,9 @@ class HarnessModels(ModelInfo):
     def token_budget(self, template: Template, sticky: str = "") -> TokenBudget:
         return TokenBudget(context_tokens=self._harness.context_tokens, output_tokens=100)
 
+    def counter(self, capability: Capability, deployment: str | None = None) -> TokenCounter:
+        return self._harness.counter
+
     def family(self, template: Template) -> str | None:
         return self._harness.family
 
@@ -139,6 +143,7 @@ class Harness:
         self.charges = Charges(redis, ConversationSearch(redis, 3600))
         self.ledger = QuotaLedger(redis, self.charges)
         self.context_tokens = 8000
+        self.counter = TokenCounter()
         self.memory = SummaryStore(redis, 3600)
         self.attempts = 3
         self.default_mode: ParticipationMode = DEFAULT_MODE

@@ -25,7 +25,7 @@ from adapters.studio.playground.config import (
     tokens_of,
 )
 from adapters.studio.playground.failures import explained, failed_frame
-from adapters.studio.playground.prompt_report import cost_words, sent
+from adapters.studio.playground.prompt_report import call_rows, cost_words, sent
 from adapters.studio.playground.publishing import PublishRoutes
 from adapters.studio.playground.saved_configs import SavedConfigRoutes
 from adapters.studio.web.highlight import code
@@ -169,6 +169,7 @@ async def _end(request: web.Request, work: "asyncio.Task[tuple[Turn, Sequence[Pr
         "answer": "".join(one.text for one in turn.messages[-1:]),
         "sent": sent(prompts) if prompts else None,
         "cost": cost_words(turn),
+        "calls": call_rows(turn),
         "served": ", ".join(turn.answered_by),
     }
 

@@ -9,7 +9,7 @@ import msgspec
 from adapters.studio.chat.frames import rendered
 from bot.domain.events import QuotedMessage
 from bot.domain.prompts import Image, Message, Omission, Prompt, Text
-from bot.domain.turns import Turn
+from bot.domain.turns import Turn, Usage
 from bot.generation.context_window import count_tokens
 
 _LONG = 600
@@ -70,20 +70,51 @@ def cost_words(turn: Turn) -> str:
         facts.append(f"{totals[0]:,} + {totals[1]:,} tokens")
     facts.append(f"{seconds:.1f} s")
     if turn.usage:
-        facts.append(dollars(turn))
+        facts.append(dollars(turn.usage))
     return " · ".join(facts)
 
 
-def dollars(turn: Turn) -> str:
-    """What a turn cost; an unknown price is never shown as free, and an estimate is marked."""
-    prices = [one.usd for one in turn.usage]
+def dollars(calls: Sequence[Usage]) -> str:
+    """What calls cost together; an unknown price is never shown as free, and an estimate is marked."""
+    prices = [one.usd for one in calls]
     if not prices:
         return "free"
     if any(price is None for price in prices):
         return "price unknown"
     total = sum(price or 0.0 for price in prices)
-    about = "about " if any(one.estimated for one in turn.usage) else ""
+    about = "about " if any(one.estimated for one in calls) else ""
     return "free" if total == 0 else f"{about}${total:.4f}" if total >= 0.0001 else f"{about}${total:.6f}"
+
+
+def call_rows(turn: Turn) -> list[dict[str, str]]:
+    """The provider calls of a turn in the order in which they began: each as text for a row of a table."""
+    return [
+        {
+            "purpose": (one.purpose or "answer").capitalize(),
+            "deployment": one.deployment,
+            "tokens": _counts(one),
+            "cost": _charge(one),
+        }
+        for one in turn.usage
+    ]
+
+
+def _counts(call: Usage) -> str:
+    tokens, images = f"{call.input_tokens:,} + {call.output_tokens:,}", call.images
+    parts = [tokens] if call.input_tokens or call.output_tokens else []
+    parts += [f"{images} image{'s' if images > 1 else ''}"] if images else []
+    return ", ".join(parts)
+
+
+_ENDINGS = {"interrupted": "interrupted", "failed": "failed", "empty": "without an answer"}
+
+
+def _charge(call: Usage) -> str:
+    """What a call cost, and why it is an estimate, or gave no answer."""
+    if call.outcome == "failed" and not call.estimated:
+        return "failed, not charged"
+    words = (dollars([call]), "estimated" if call.estimated else "", _ENDINGS.get(call.outcome, ""))
+    return ", ".join(filter(None, words))
 
 
 async def turn_row(turn: Turn) -> dict[str, Any]:
@@ -95,6 +126,7 @@ async def turn_row(turn: Turn) -> dict[str, Any]:
         "unread": [part.sentence for part in turn.unread],
         "answer": await rendered(turn.reply.text),
         "cost": cost_words(turn),
+        "calls": call_rows(turn),
         "given": [
             part
             for one in turn.messages

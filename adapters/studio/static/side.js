@@ -4,7 +4,7 @@ import { lines, newId, wordsOf } from "./api.js";
 import { $, make, stickToEnd, tool } from "./dom.js";
 import { Turn } from "./turn_view.js";
 
-/** @import { Config, Example, PromptReport, Run, TryFrame } from "./types.js" */
+/** @import { Call, Config, Example, PromptReport, Run, TryFrame } from "./types.js" */
 /** @typedef {TryFrame & { kind: "done" }} DoneFrame */
 
 /**
@@ -17,6 +17,18 @@ import { Turn } from "./turn_view.js";
  * said before. `edited` asks a changed question again on every side.
  * @typedef {{ changed: () => void, inspect: (sent: PromptReport) => void, answered: (at: number) => boolean, askAgain: (side: Side, at: number, question: string) => void }} SidePage
  */
+
+/** What an answer cost; its calls are listed below that on demand. @param {string} cost @param {Call[]} calls */
+function costs(cost, calls) {
+  if (!calls.length) return make("span", { class: "cost", title: cost }, cost);
+  const rows = calls.map((call) =>
+    make("tr", {}, make("td", {}, call.purpose), make("td", {}, call.deployment), make("td", {}, call.tokens), make("td", {}, call.cost)),
+  );
+  const heads = ["Purpose", "Deployment", "Input + output tokens", "Cost"].map((head) => make("th", { scope: "col" }, head));
+  const table = make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
+  const frame = make("div", { class: "table", tabindex: 0, role: "region", "aria-label": "Calls of this answer" }, table);
+  return make("details", { class: "calls" }, make("summary", { class: "cost", title: "Show the calls of this answer" }, cost), frame);
+}
 
 export class Side {
   /** @type {Entry[]} */
@@ -135,12 +147,12 @@ export class Side {
   /** @param {Entry} entry @param {DoneFrame} frame */
   #show(entry, frame) {
     const { turn } = entry;
-    const { sent, cost } = frame;
+    const { sent, cost, calls = [] } = frame;
     entry.done = frame;
     turn.finish(frame);
     turn.tools.append(tool("again", "Regenerate"));
     if (sent) turn.tools.append(tool("eye", "View prompt", { onclick: () => this.page.inspect(sent) }));
-    if (cost) turn.tools.append(make("span", { class: "cost", title: cost }, cost));
+    if (cost) turn.tools.append(costs(cost, calls));
   }
 
   /** What came until the person stopped it stays. @param {Entry} entry */

@@ -138,7 +138,15 @@ export type Preview = { examples: number[] } & (PromptReport | { words: string; 
 export type TryFrame =
   | TextFrame
   | FailedFrame
-  | (Answer & { kind: "done"; answer: string; sent: PromptReport | null; cost: string; served: string });
+  | (Answer & { kind: "done"; answer: string; sent: PromptReport | null; cost: string; calls?: Call[]; served: string });
+
+/** A provider call of an answer, as words. */
+export interface Call {
+  purpose: string;
+  deployment: string;
+  tokens: string;
+  cost: string;
+}
 
 /** A question that was asked in the playground, with the configuration that it was asked with. */
 export interface Run {

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from bot.domain.turns import Prices, TokenPrices, Usage
 
 
@@ -22,6 +24,15 @@ def usd(prices: Prices, usage: Usage, text_tokens: int = 0) -> float | None:
     if any(tokens and price is None for tokens, price in parts):
         return None
     return sum(tokens * (price or 0.0) for tokens, price in parts) / 1e6
+
+
+def charged(usage: Usage, cost_usd: float | None, prices: Prices) -> Usage:
+    """The usage with its cost, and with the prices that it comes from, unless the cost is unknown."""
+    if cost_usd is None:
+        return replace(usage, usd=None, price="", currency="", exchange_rate=None)
+    return replace(
+        usage, usd=cost_usd, price=prices.id, currency=prices.currency, exchange_rate=prices.exchange_rate
+    )
 
 
 def _input(rates: TokenPrices, usage: Usage, input_tokens: int) -> Iterator[tuple[int, float | None]]:

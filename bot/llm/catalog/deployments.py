@@ -40,6 +40,12 @@ class _StatedPrices(Prices, forbid_unknown_fields=True):
 
     above: tuple[_StatedTier, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.currency or self.exchange_rate is not None:
+            raise ValueError(
+                "these prices are in US dollars; one in another currency belongs into a price table"
+            )
+
 
 class _Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """One deployment of a file; missing values come from the family."""

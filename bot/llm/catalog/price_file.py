@@ -15,8 +15,10 @@ from bot.llm.catalog.parsed_file import FieldPath, ParsedFile, explain, parse
 MOST_BYTES = 1_000_000
 _MOST_ENTRIES = 5000
 _Rate: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1000)]
+_Currency: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
 _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[\w.:@/-]+$")]
 _ALWAYS = date.min
+_DOLLARS = "USD"
 
 
 class Factor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,7 +35,7 @@ class Factor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class _TokenRates(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Prices per million tokens, in the currency of the table."""
+    """Prices per million tokens, in the currency of the entry."""
 
     input: Usd | None = None
     cached: Usd | None = None
@@ -50,12 +52,16 @@ class _TierRates(_TokenRates):
 
 
 class _EntryRates(_TokenRates, rename={"since": "from"}):
-    """An entry as it is written. `image` is the price of a picture: of any, or by quality and size."""
+    """An entry as it is written. `image` is the price of a picture: of any, or by quality and size.
+
+    Without a `currency` it is that of the table.
+    """
 
     model: _Name
     version: str = ""
     since: date = _ALWAYS
     source: str = ""
+    currency: _Currency | None = None
     image: Usd | dict[str, dict[str, Usd]] | None = None
     image_tokens: dict[str, dict[str, Annotated[int, msgspec.Meta(ge=1)]]] = {}
     above: _TierRates | tuple[_TierRates, ...] = ()
@@ -63,12 +69,21 @@ class _EntryRates(_TokenRates, rename={"since": "from"}):
 
 
 class _Head(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The fields next to the list. `usd` is what one unit of another currency is worth."""
+    """The fields next to the list. `usd` is what one unit of the table's currency is worth in US dollars, and
+    `exchange_rates` the same for currencies of entries.
+    """
 
-    currency: str = "USD"
+    currency: _Currency = _DOLLARS
     usd: _Rate | None = None
+    exchange_rates: dict[_Currency, _Rate] = {}
     source: str = ""
     factors: tuple[Factor, ...] = ()
+
+    def rate(self, currency: str) -> float | None:
+        """What one unit of a currency is worth in US dollars; `None` if the table doesn't say."""
+        if currency == _DOLLARS:
+            return 1.0
+        return (self.usd if currency == self.currency else None) or self.exchange_rates.get(currency)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +121,11 @@ class TableFile:
 # ------------------------------------------------------------------ reading
 
 
-def read(text: str, name: str) -> TableFile:
+def read(text: str, name: str, *, is_bundled: bool = False) -> TableFile:
     """Check a table. Raises ConfigError, which lists every problem with its line."""
     if len(text.encode()) > MOST_BYTES:
         raise ConfigError(f"{name}: is larger than {MOST_BYTES:,} bytes")
-    parsed = parse(text, name, "prices")
+    parsed = parse(text, name, "prices", is_bundled=is_bundled)
     rows = parsed.body.pop("prices", None)
     if not isinstance(rows, list) or not rows:
         raise ConfigError(f"{name}: must contain a list `prices` with at least one entry")
@@ -135,9 +150,12 @@ def _head(parsed: ParsedFile, problems: list[str]) -> _Head:
         at, words = explain(error, (*_Head.__struct_fields__, "prices"))
         problems.append(f"{parsed.line(at)}: {words}")
         return _Head()
-    if head.currency != "USD" and head.usd is None:
+    if head.rate(head.currency) is None:
         words = f"currency {head.currency} needs `usd`: what one {head.currency} is worth in US dollars"
         problems.append(f"{parsed.line(('currency',))}: {words}")
+    if _DOLLARS in head.exchange_rates or (head.currency == _DOLLARS and head.usd not in (None, 1)):
+        at = "exchange_rates" if _DOLLARS in head.exchange_rates else "usd"
+        problems.append(f"{parsed.line((at,))}: one US dollar is worth 1; name another currency")
     return head
 
 
@@ -157,12 +175,17 @@ def _entry(
     except msgspec.ValidationError as error:
         at, words = explain(error, ("from", *_EntryRates.__struct_fields__, "tokens"))
         return problem(words)
+    currency = row.currency or head.currency
+    rate = head.rate(currency)
     faults = list(_faults(row))
+    if rate is None and row.currency:
+        faults.append(
+            f"currency {currency} needs a rate: `exchange_rates: {{{currency}: ...}}` at the top of the table"
+        )
     for fault in faults:
         problem(fault)
-    if not faults:
-        rate = head.usd if head.currency != "USD" and head.usd else 1.0
-        yield _converted(row, rate, row.source or head.source)
+    if not faults and rate is not None:
+        yield _converted(row, currency, rate, row.source or head.source)
     return None
 
 
@@ -194,7 +217,7 @@ def _usd(value: float, rate: float) -> float:
     return value if rate == 1 else round(value * rate, 9)
 
 
-def _converted(row: _EntryRates, rate: float, source: str) -> PriceEntry:
+def _converted(row: _EntryRates, currency: str, rate: float, source: str) -> PriceEntry:
     model, since = row.model.lower(), row.since
     name = f"{model}-{row.version}" if row.version else model
     pictures = row.image if isinstance(row.image, dict) else {}
@@ -206,6 +229,8 @@ def _converted(row: _EntryRates, rate: float, source: str) -> PriceEntry:
         picture_tokens=_flat(row.image_tokens),
         above=tuple(PriceTier(tokens=tier.tokens, **_tokens(tier, rate)) for tier in _tiers(row)),
         id=name if since == _ALWAYS else f"{name}@{since}",
+        currency="" if currency == _DOLLARS else currency,
+        exchange_rate=None if currency == _DOLLARS else rate,
     )
     return PriceEntry(
         model=model, version=row.version, since=since, prices=prices, source=source, factors=row.factors

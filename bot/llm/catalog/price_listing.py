@@ -24,7 +24,10 @@ def entries_of(table: PriceTable, at: date | None = None) -> Iterator[PriceEntry
 
 
 def row_of(entry: PriceEntry, table: PriceTable) -> Mapping[str, Any]:
-    """An entry as it is exported: prices in US dollars, without those that fall back on others."""
+    """An entry as it is exported: prices in US dollars, without those that fall back on others.
+
+    `currency` is the one in which they are stated, `exchange_rate` what one unit of it is worth in US dollars.
+    """
     prices = entry.prices
     return {
         "model": entry.model,
@@ -37,6 +40,8 @@ def row_of(entry: PriceEntry, table: PriceTable) -> Mapping[str, Any]:
             for tier in prices.above
         ],
         "own": entry.model in table.own,
+        "currency": prices.currency or "USD",
+        "exchange_rate": prices.exchange_rate or 1.0,
         "source": entry.source,
     }
 
@@ -89,11 +94,11 @@ def _changes(was: PriceEntry, becomes: PriceEntry) -> str:
 
 
 def _name(field: str) -> str:
-    return field.replace("_usd", "")
+    return field.replace("_usd", "").replace("exchange_rate", "exchange rate")
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         items = cast("Mapping[str, float]", value).items()
         return "{" + ", ".join(f"{name}: {one:g}" for name, one in items) + "}"
-    return "none" if value is None else f"{value:g}"
+    return "none" if value is None else value if isinstance(value, str) else f"{value:g}"

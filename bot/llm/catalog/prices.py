@@ -87,7 +87,7 @@ def table_of(*files: TableFile) -> PriceTable:
 @cache
 def bundled() -> TableFile:
     """The table that comes with Parley."""
-    return price_file.read(BUNDLED.read_text("utf-8"), BUNDLED.name)
+    return price_file.read(BUNDLED.read_text("utf-8"), BUNDLED.name, is_bundled=True)
 
 
 # ------------------------------------------------------------------ the prices in force

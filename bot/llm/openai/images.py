@@ -253,7 +253,7 @@ def spent(made: ImagesResponse, prompt: Prompt, deployment: Deployment, prices: 
         most_usd = most(prompt, deployment, prices).usd
         usd = None if most_usd is None else most_usd * number / asked
         usage = msgspec.structs.replace(usage, estimated=usd is not None)
-    return msgspec.structs.replace(usage, usd=usd, price="" if usd is None else prices.id)
+    return cost.charged(usage, usd, prices)
 
 
 def most(prompt: Prompt, deployment: Deployment, prices: Prices | None = None) -> Usage:
@@ -273,7 +273,7 @@ def most(prompt: Prompt, deployment: Deployment, prices: Prices | None = None) -
         estimated=True,
     )
     usd = cost.usd(prices, usage) if each is None else each * number
-    return msgspec.structs.replace(usage, images=0, usd=usd, price="" if usd is None else prices.id)
+    return cost.charged(msgspec.structs.replace(usage, images=0), usd, prices)
 
 
 def _each(prompt: Prompt, deployment: Deployment, prices: Prices) -> float | None:

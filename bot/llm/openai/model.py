@@ -306,8 +306,7 @@ class AzureModel:
             cache_write_tokens=min(counted.cache_write_tokens or 0, input_tokens),
             reasoning_tokens=min(counted.reasoning_tokens or 0, output_tokens),
         )
-        usd = cost.usd(prices, usage)
-        return msgspec.structs.replace(usage, usd=usd, price="" if usd is None else prices.id)
+        return cost.charged(usage, cost.usd(prices, usage), prices)
 
 
 def _vectors(data: bytes) -> _Vectors:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
 from pydantic import SecretStr
 
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Deployment, Usage
-from bot.llm.catalog.cost import usd
+from bot.llm.catalog.cost import charged, usd
 from bot.llm.catalog.deployments import Policy
 from bot.llm.protocol import Model
 from bot.llm.routing.circuit_breaker import CircuitBreaker
@@ -61,7 +60,7 @@ def spent(deployment: Deployment, prompt: Prompt, characters: int = 0) -> Usage:
         output_tokens=-(-characters // CHARACTERS_PER_TOKEN),
         estimated=True,
     )
-    return replace(usage, usd=usd(deployment.prices, usage))
+    return charged(usage, usd(deployment.prices, usage), deployment.prices)
 
 
 class DeploymentState(NamedTuple):

@@ -18,7 +18,7 @@ from bot.domain.prompts import Capability, Image, Prompt
 from bot.domain.turns import CheckResult, Delta, Deployment, Purpose, Usage
 from bot.domain.words import marked
 from bot.llm.catalog.catalog import DEFAULT_KEY_ENV
-from bot.llm.catalog.cost import usd
+from bot.llm.catalog.cost import charged, usd
 from bot.llm.catalog.deployments import DeploymentConfig, Policy
 from bot.llm.catalog.prices import priced
 from bot.llm.catalog.probe import Checkable, ProbeResult, probe
@@ -289,7 +289,8 @@ class Gateway:
 
         def begin(deployment: Deployment) -> Call:
             usage = Usage(deployment=deployment.name, input_tokens=load.input_tokens)
-            return calls.current().begin(replace(usage, usd=usd(deployment.prices, usage)), "embedding")
+            usage = charged(usage, usd(deployment.prices, usage), deployment.prices)
+            return calls.current().begin(usage, "embedding")
 
         attempts = self._attempts("embedding", None, load)
         return await self._call(attempts, lambda candidate: candidate.model.embed(texts), begin)

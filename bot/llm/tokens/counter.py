@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from bot.domain.prompts import Image, Message, Part, Text, ToolCall, ToolResult
 from bot.llm.tokens.estimator import Kind, Vocabulary, estimate_by_kind
@@ -15,7 +15,11 @@ from bot.llm.tokens.tokenizer import Count
 MESSAGE_TOKENS = 4
 """Overhead per message (role and separators), as OpenAI documents it for its chat models."""
 
+LONG = 20_000
+"""Characters; more are counted in a thread, because it takes over a millisecond or two."""
+
 _Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
 
 _SHORT = 2000
 """Characters; the tokenizer takes up to a millisecond for that. Longer texts are estimated on the event loop."""
@@ -74,6 +78,18 @@ def count_by(tokenizers: Mapping[Vocabulary, Count]) -> None:
 def is_counted() -> bool:
     """Whether there is a tokenizer."""
     return bool(_CACHE.tokenizers)
+
+
+async def run_counting(
+    characters: int, work: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+) -> _Result:
+    """Do work that counts tokens: in a thread if there is a tokenizer, or if it counts more than `LONG` characters.
+
+    The event loop goes on meanwhile: the estimator reads long texts in pieces, and the tokenizer releases the GIL.
+    """
+    if is_counted() or characters > LONG:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    return work(*args, **kwargs)
 
 
 def _on_event_loop() -> bool:

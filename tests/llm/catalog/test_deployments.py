@@ -107,6 +107,10 @@ def test_settings_fill_in_missing_fields(tmp_path: Path) -> None:
             ["line 4", "prices.input_usd"],
         ),
         ("deployments:\n  - name: gpt-4o\n    prices:\n      input: 1\n", ["line 4", "input_usd"]),
+        (
+            "deployments:\n  - name: gpt-4o\n    prices: {input_usd: 1, currency: EUR}\n",
+            ["line 3", "these prices are in US dollars"],
+        ),
         ("deployments:\n  - name: gpt-4o\n    tags:\n      - eu\n      - 7\n", ["line 5", "tags"]),
         ("deployments:\n  - name: gpt-4o\n    tokens_per_minute: 0\n", ["line 3", "tokens_per_minute"]),
         ("deployments:\n  - name: gpt-4o\n    api_key: x\n", ["line 3", "key_env"]),

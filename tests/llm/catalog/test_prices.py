@@ -7,8 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from bot.domain.errors import ConfigError
-from bot.domain.turns import Deployment, Prices, PriceTier
+from bot.domain.turns import Deployment, Prices, PriceTier, Usage
 from bot.llm.catalog import price_file
+from bot.llm.catalog.cost import charged, usd
 from bot.llm.catalog.prices import PriceBook, bundled, capped, merged, table_of
 
 TABLE = table_of(bundled())
@@ -189,6 +190,33 @@ def test_a_table_may_be_in_another_currency() -> None:
     (entry,) = price_file.read(text, "p").entries
     assert (entry.prices.input_usd, entry.prices.image_usd) == (pytest.approx(11.0), pytest.approx(1.1))
     assert entry.prices.above[0].input_usd == pytest.approx(22.0)
+    assert (entry.prices.currency, entry.prices.exchange_rate) == ("EUR", 1.1)
+
+
+def test_each_price_may_have_its_currency() -> None:
+    text = """\
+exchange_rates: {EUR: 1.16, GBP: 1.3}
+prices:
+  - {model: a, input: 10, output: 20}
+  - {model: b, currency: EUR, input: 10, output: 20}
+  - {model: c, currency: GBP, input: 10, output: 20}
+"""
+    entries = price_file.read(text, "p").entries
+    assert [each.prices.input_usd for each in entries] == [10.0, pytest.approx(11.6), pytest.approx(13.0)]
+    assert [each.prices.currency for each in entries] == ["", "EUR", "GBP"]
+
+
+def test_a_call_records_currency_and_exchange_rate() -> None:
+    """So that it can be priced again at another rate, and compared with an invoice."""
+    own = price_file.read("currency: EUR\nusd: 1.25\nprices: [{model: a, input: 8, output: 16}]", "p")
+    prices = table_of(bundled(), own).prices_of("a", TODAY, "DataZoneStandard")
+    assert prices is not None
+    usage = Usage(deployment="d", input_tokens=1_000_000)
+    known = charged(usage, usd(prices, usage), prices)
+    assert (known.usd, known.price) == (pytest.approx(8 * 1.25 * 1.1), "a (own)")
+    assert (known.currency, known.exchange_rate) == ("EUR", 1.25)
+    unknown = charged(known, None, prices)
+    assert (unknown.usd, unknown.price, unknown.currency, unknown.exchange_rate) == (None, "", "", None)
 
 
 def test_every_problem_of_a_table_is_listed() -> None:
@@ -223,6 +251,12 @@ prices:
         ("prices: [{model: a, input: .inf}]", "input"),
         ("prices: [{model: a, input: 1}, {model: A, input: 2}]", "same version and date"),
         ("prices: [{model: a, input: 1}]\nfactor: 2", "did you mean 'factors'"),
+        ("currency: EUR\nprices: [{model: a, input: 1}]", "line 1: currency EUR needs `usd`"),
+        ("currency: euro\nprices: [{model: a, input: 1}]", "line 1: currency"),
+        ("prices: [{model: a, input: 1, currency: GBP}]", "line 1, a: currency GBP needs a rate"),
+        ("exchange_rates: {EUR: 0}\nprices: [{model: a, input: 1}]", "line 1: exchange_rates"),
+        ("exchange_rates: {USD: 2}\nprices: [{model: a, input: 1}]", "one US dollar is worth 1"),
+        ("usd: 1.16\nprices: [{model: a, input: 1}]", "one US dollar is worth 1"),
         ("factors: [{type: Global, factor: 2}]\nprices: [{model: a, input: 1}]", "factors"),
         ("prices: [", "own.yaml"),
         ("#" * (price_file.MOST_BYTES + 1), "larger than"),

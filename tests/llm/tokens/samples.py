@@ -184,6 +184,29 @@ def _prose(sentences: list[str], language: str, rnd: random.Random) -> str:
     return between.join(rnd.sample(sentences, k=rnd.randint(2, 6)))
 
 
+def names() -> dict[str, list[str]]:
+    """Our own names of people by script."""
+    scripts: dict[str, str] = yaml.safe_load((Path(__file__).parent / "names.yaml").read_text("utf-8"))
+    return {script: each.split(", ") for script, each in scripts.items()}
+
+
+def _listed_names(people: list[str], rnd: random.Random) -> str:
+    return rnd.choice((", ", "\n", "; ")).join(rnd.sample(people, k=rnd.randint(6, 12)))
+
+
+def _more(texts_by_language: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Texts in capital letters, and names of people in the scripts of South Asia."""
+    found: dict[str, list[str]] = {}
+    for language in ("English", "German", "French"):
+        rnd = random.Random(f"tokens of capitals in {language}")
+        sentences = texts_by_language[language]
+        found[f"{language} in capitals"] = [_prose(sentences, language, rnd).upper() for _ in range(SAMPLES)]
+    for script, people in names().items():
+        rnd = random.Random(f"tokens of names in {script}")
+        found[f"names in {script}"] = [_listed_names(people, rnd) for _ in range(SAMPLES)]
+    return found
+
+
 def samples() -> dict[str, list[str]]:
     """The samples of each kind and language."""
     found: dict[str, list[str]] = {}
@@ -196,7 +219,7 @@ def samples() -> dict[str, list[str]]:
     mixed = random.Random("tokens of everything")
     everything = [text for each in found.values() for text in each]
     found["mixed"] = ["\n\n".join(mixed.sample(everything, k=4)) for _ in range(SAMPLES)]
-    return found
+    return found | _more(texts())
 
 
 def digest(texts: list[str]) -> int:

@@ -1,8 +1,10 @@
 """Estimates of tokens against what the tokenizers count."""
 
+import asyncio
 import random
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.prompts import Image, Message, Text, ToolCall, ToolResult, say
-from bot.llm.tokens.counter import MESSAGE_TOKENS, TokenCounter
+from bot.llm.tokens.counter import LONG, MESSAGE_TOKENS, TokenCounter, run_counting
 from bot.llm.tokens.estimator import KINDS, Vocabulary, estimate, estimate_by_kind, features, weights
 from tests.llm.tokens.samples import KINDS as GENERATED
 from tests.llm.tokens.samples import WORDS, counted, digest, samples, texts
@@ -112,13 +114,36 @@ def test_monotonous_texts_stay_linear(unit: str) -> None:
 def test_every_feature_has_a_weight() -> None:
     """And every weight a feature, in both vocabularies."""
     everything = (
-        "\n".join(text for each in SAMPLES.values() for text in each) + " ქართული မြန်မာ አማርኛ বাংলা AB12ABCDEFG"
+        "\n".join(text for each in SAMPLES.values() for text in each)
+        + " het een ଓଡ଼ିଆ ქართული မြန်မာ አማርኛ বাংলা AB12ABCDEFG"
     )
     known = {name for each in weights().tokens["o200k_base"].values() for name in each}
     assert known == {name for each in weights().tokens["cl100k_base"].values() for name in each}
     assert known == set(features(everything))
     assert list(weights().scripts) == sorted(weights().scripts)
     assert estimate("") == 0
+
+
+@pytest.mark.parametrize("piece", ["Order 17 was shipped to Ávila. ", "Заказ 17 отправлен. ", "订单已发货。"])
+def test_pieces_are_estimated_like_the_whole_text(piece: str) -> None:
+    text = piece * (200_000 // len(piece))
+    one = piece * 500
+    assert estimate(text) == pytest.approx(estimate(one) * len(text) / len(one), rel=0.01)
+
+
+async def test_the_loop_goes_on_while_counting() -> None:
+    """A text of 400,000 characters is estimated in a thread, and a short one at once."""
+    counter, ticks = TokenCounter(), 0
+    threads = [await run_counting(characters, threading.get_ident) for characters in (10, LONG, LONG + 1)]
+    here = threading.get_ident()
+    assert [thread == here for thread in threads] == [True, True, False]
+    text = "Order 17 was shipped, Łódź. " * 15_000
+    work = asyncio.create_task(run_counting(len(text), counter.text, text))
+    while not work.done():
+        await asyncio.sleep(0)
+        ticks += 1
+    assert ticks > 3
+    assert await work == estimate(text)
 
 
 def test_messages_are_the_sum_of_their_parts() -> None:

@@ -49,6 +49,17 @@ async def test_search_finds_a_conversation_and_its_prompt(
     await expect(page.locator(".messages li[data-role=user]").last).to_contain_text("Porcupine")
 
 
+async def test_a_conversation_lists_the_calls(page: Page, whole: Whole) -> None:
+    await ask(page, whole, "What is 23 * 3? Pangolin.")
+    await found(page, whole, "pangolin")
+    await page.get_by_role("link", name="What is 23 * 3? Pangolin.").click()
+    calls = page.get_by_role("region", name="Calls of this answer")
+    await expect(calls).to_be_hidden()
+    await page.get_by_text("1 call", exact=True).click()
+    await expect(calls.locator("tbody tr td:nth-child(2)")).to_have_text(["demo-chat"])
+    await expect(calls.locator("tbody tr td").last).to_have_text("free")
+
+
 async def test_words_that_nobody_said_are_not_found(page: Page, whole: Whole) -> None:
     await search(page, whole, "xylophonist")
     await expect(page.get_by_text("No results for “xylophonist”")).to_be_visible()

@@ -8,8 +8,10 @@ import pytest
 from msgspec.structs import replace
 from playwright.async_api import Page, expect
 
+from bot.app.price_watch import PriceWatch
 from bot.domain.limits import read
 from bot.domain.turns import Prices
+from bot.storage.usage.price_tables import PriceTables
 from tests.adapters.studio.conftest import Whole
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -49,6 +51,29 @@ async def test_an_unknown_price_is_warned_of(page: Page, whole: Whole) -> None:
         await page.reload()
         await expect(card.locator(".note").first).to_contain_text("PARLEY_PRICE_CEILING stands in")
     finally:
+        candidate.deployment = known
+
+
+async def test_the_operator_s_prices_are_shown(page: Page, whole: Whole) -> None:
+    """A table that was stored while the studio runs."""
+    candidate = cast("Any", whole.services.gateway)._pool[0]
+    known = candidate.deployment
+    tables = PriceTables(whole.services.storage.redis)
+    watch = PriceWatch(tables, whole.services.gateway)
+    candidate.deployment = replace(known, model="gpt-4.1", stated_prices=Prices())
+    try:
+        await tables.write(
+            "currency: EUR\nusd: 1.25\nprices: [{model: gpt-4.1, input: 8, output: 32}]", "own.yaml"
+        )
+        await watch.refresh()
+        await page.goto(f"{whole.url}/studio/deployments")
+        card = page.locator(".versions > li").first
+        await expect(card).to_contain_text("gpt-4.1 (own)")
+        await expect(card).to_contain_text("$10")
+        await expect(card).to_contain_text("EUR at $1.25")
+    finally:
+        await tables.remove()
+        await watch.refresh()
         candidate.deployment = known
 
 

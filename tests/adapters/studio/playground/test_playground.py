@@ -11,6 +11,9 @@ from tests.adapters.studio.conftest import Whole
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
+HEADS = ["Purpose", "Deployment", "Input + output tokens", "Cost"]
+
+
 async def open_playground(page: Page, whole: Whole, rest: str = "") -> None:
     await page.goto(f"{whole.url}/studio/playground{rest}")
     await expect(page.locator("body[data-ready]")).to_be_visible()
@@ -40,6 +43,20 @@ async def test_an_answer_shows_its_deployment_and_prompt(page: Page, whole: Whol
     await expect(sent.get_by_role("heading")).to_have_text("Prompt of this answer")
     await expect(sent.locator("li[data-role=user]").last).to_contain_text("What is 12 * 12?")
     await expect(sent.locator("li[data-role=system]")).to_contain_text("You are talking with the user")
+
+
+async def test_the_cost_shows_each_call(page: Page, whole: Whole) -> None:
+    """They were only in “What was sent”, not where a person looks for the cost."""
+    await open_playground(page, whole)
+    await say(page, "What is 13 * 13?")
+    calls = page.get_by_role("region", name="Calls of this answer")
+    await expect(page.locator("summary.cost")).to_contain_text("demo")
+    await expect(calls).to_be_hidden()
+    await page.locator("summary.cost").click()
+    await expect(calls.get_by_role("columnheader")).to_have_text(HEADS)
+    await expect(calls.locator("tbody tr").first.locator("td")).to_have_text(
+        ["Playground", "demo-chat", re.compile(r"^[\d,]+ \+ [\d,]+$"), "free"]
+    )
 
 
 async def test_the_prompt_is_previewed_while_typing(page: Page, whole: Whole) -> None:
