@@ -59,12 +59,13 @@ def fit(configured: int) -> int:
 
 
 def freeze_startup_objects() -> None:
-    """Exclude all current objects from garbage collection; call it at the end of the startup.
+    """Exclude all current objects from garbage collection, and begin it; call it at the end of the startup.
 
     A full collection blocks all answers: 100 ms with the 90,000 objects of the imports, 1 ms without (measured).
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def raise_file_limit() -> int | None:

@@ -16,8 +16,13 @@ T = TypeVar("T")
 Folder = Annotated[Path | None, typer.Option(help="The folder of the templates [default: PARLEY_PROMPTS]")]
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop if it is installed (not on Windows)."""
+def run(work: Coroutine[Any, Any, T], *, collect: bool = True) -> T:
+    """Run on uvloop if it is installed (not on Windows).
+
+    `collect` begins garbage collection, which `main` has put off; without it, the work does so itself.
+    """
+    if collect:
+        gc.enable()
     make: Callable[[], asyncio.AbstractEventLoop] | None = None
     try:
         import uvloop
@@ -25,8 +30,6 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         make = uvloop.new_event_loop
     except ImportError:
         pass
-    gc.freeze()  # what was imported is not looked through again
-    gc.enable()
     with asyncio.Runner(loop_factory=make) as runner:
         return runner.run(work)
 

@@ -41,13 +41,15 @@ parley.add_typer(prices, name="prices")
 
 def main() -> None:
     """Run a command. Errors go to stderr; exit code 2: configuration, 1: unavailable, may be retried."""
-    gc.disable()  # until `run`: what is imported stays, and looking through it takes a tenth of the start
+    gc.disable()  # until it has started: what is imported stays, and looking through it takes time
     try:
         parley()
     except BotError as error:
         for line in str(error).splitlines():
             typer.echo(f"parley: {line}", err=True)
         raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+    finally:
+        gc.enable()
 
 
 def _version(requested: bool) -> None:
@@ -99,7 +101,7 @@ def worker(
 def _serve(settings: "Settings", *, web: bool, worker: bool) -> None:
     from bot.app import server
 
-    run(server.serve(settings, web_on=web, worker_on=worker))
+    run(server.serve(settings, web_on=web, worker_on=worker), collect=False)
 
 
 @parley.command()

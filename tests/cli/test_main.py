@@ -1,5 +1,6 @@
 """The command line: output, processes, exit codes."""
 
+import gc
 import io
 import json
 import subprocess
@@ -62,6 +63,19 @@ def test_help_loads_no_platform_and_no_model() -> None:
     heavy = {"openai", "aiohttp", "redis", "botbuilder", "slack_bolt", "pydantic", "msgspec", "adapters"}
     assert "typer" in run.stdout.split()
     assert heavy & set(run.stdout.split()) == set()
+
+
+def test_commands_run_with_garbage_collection(parley: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is off only while one starts; `serve` begins it by itself."""
+    found: list[bool] = []
+
+    async def chat(settings: Settings, conversation: str) -> None:
+        found.append(gc.isenabled())
+
+    monkeypatch.setattr(server, "chat", chat)
+    assert parley("chat")[0] == 0
+    assert found == [True]
+    assert gc.isenabled()
 
 
 def test_a_configuration_error_exits_with_2(parley: Run, monkeypatch: pytest.MonkeyPatch) -> None:
