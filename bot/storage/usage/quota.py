@@ -75,13 +75,20 @@ class QuotaLedger:
         self.limits = limits or Limits()
 
     async def reserve(
-        self, charge: Charge, estimates: Sequence[Estimate], *, more: bool = False, told: bool = True
+        self,
+        charge: Charge,
+        estimates: Sequence[Estimate],
+        *,
+        more: bool = False,
+        ahead: bool = False,
+        told: bool = True,
     ) -> str:
         """Reserve the estimates for an event. Raises RateLimited or BudgetSpent, which includes UnknownPrice.
 
         `charge` has the calls of the attempt until now, and those that are about to be made: if the process dies,
-        they are booked as they are. `more` adds to the attempt's reservation, and counts no request. Returns a
-        warning when most of a budget is used, once per period and only if `told`, else "".
+        they are booked as they are. `more` adds to the attempt's reservation, and counts no request; `ahead` neither,
+        but the request is counted later, so a limit of requests must not be used up. Returns a warning when most of a
+        budget is used, once per period and only if `told`, else "".
         """
         tenant, at = charge.tenant, now()
         tokens = sum(item.tokens for item in estimates)
@@ -92,7 +99,7 @@ class QuotaLedger:
             _ADMIT,
             [keys.of_tenant("held", tenant, charge.event), keys.of_tenant("holds", tenant)],
             [
-                *(keys.of_tenant("", tenant), charge.event, int(more), tokens, microdollars),
+                *(keys.of_tenant("", tenant), charge.event, 2 if ahead else int(more), tokens, microdollars),
                 *(charge.person, charge.channel, f"{at:%Y-%m-%d}", f"{at:%Y-%m}"),
                 *(_HOLD_MS, keys.HELD_S, keys.SPENT_S, keys.CALLS_S),
                 *(charge.attempt, msgspec.json.encode(charge)),
@@ -104,7 +111,7 @@ class QuotaLedger:
         for reservation in abandoned:
             await self.charges.give_back(tenant, reservation.decode())
         if refusing and abandoned:  # their reservations are free now
-            return await self.reserve(charge, estimates, more=more, told=told)
+            return await self.reserve(charge, estimates, more=more, ahead=ahead, told=told)
         if refusing:
             limit = limits[refusing - 1]
             telemetry.REFUSALS.labels(limit.scope, limit.measure, limit.period).inc()
