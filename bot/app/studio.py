@@ -1,5 +1,6 @@
 """The pages of the studio with what they use, and who may sign in to it."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from adapters.studio import StudioAdapter
@@ -30,6 +31,7 @@ from bot.storage.live.event_stream import EventStream
 from bot.storage.prompts.preferences import PreferenceStore
 from bot.storage.prompts.saved_configs import SavedConfigs
 from bot.storage.usage.reports import UsageReports
+from bot.storage.usage.reserver import charged
 
 if TYPE_CHECKING:
     from adapters.studio.auth.entra import Entra
@@ -65,12 +67,12 @@ def _pages(services: Services, streams: Streams) -> tuple[Page, ...]:
         context=services.eval_context,
         folder=(settings.parley_prompts or loader.FOLDER) / "evaluations",
         run_store=RunStore(settings.parley_data_dir / "evaluations"),
-        charges=storage.charges,
+        ledger=storage.ledger,
     )
     return (
         PlaygroundPage(playground, editor, SavedConfigs(storage.redis), votes),
         ImagesPage(playground),
-        EmbeddingsPage(library),
+        EmbeddingsPage(library, partial(charged, storage.ledger, work="embeddings")),
         ConversationsPage(storage.search, storage.turns, library.registry),
         LivePage(storage.live_view, streams),
         FeedbackPage(storage.search, library.review, votes),

@@ -105,6 +105,7 @@ class Engine:
         builder.before, builder.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
         command = self.command(received)
         try:
+            self._reservations.begin(builder)
             with collected(builder.calls):
                 if command is None:
                     await self._answer(builder, turns, context)
@@ -148,11 +149,7 @@ class Engine:
             ref=partial(image_generation.ref_of, received.id, kind="in"),
             text_bytes=3 * self._token_budget(builder, template).context_tokens // 2,
             earlier=earlier,
-            similar=SimilarToQuestion(
-                self.model_info.model,
-                question,
-                partial(self._reservations.may_spend, received),
-            ),
+            similar=SimilarToQuestion(self.model_info.model, question),
         ) as found:
             builder.notes += found.notes
             builder.missing += found.unread

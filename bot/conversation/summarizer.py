@@ -17,8 +17,9 @@ from bot.generation import context_window
 from bot.generation.model_info import ModelInfo
 from bot.llm.tokens.counter import TokenCounter
 from bot.storage.conversations.summaries import Summary, SummaryStore
-from bot.storage.usage.charges import charge_of
+from bot.storage.usage.charges import Charge, charge_of
 from bot.storage.usage.quota import QuotaLedger
+from bot.storage.usage.reserver import LedgerReserver
 
 log = logging.getLogger(__name__)
 
@@ -117,14 +118,18 @@ class Summarizer:
 
     async def _ask(self, received: MessageReceived, prompt: Prompt) -> str:
         event, text = f"{received.id}:summary", ""
-        with collected(CallLog("summary")) as log:
-            charge = charge_of(received, event, "summary", log, turns=0)
-            await self._ledger.reserve(charge, [self._model_info.estimate(prompt)], more=True, told=False)
+
+        def charge() -> Charge:
+            return charge_of(received, event, "summary", calls, turns=0)
+
+        with collected(CallLog("summary")) as calls:
+            calls.reserver = LedgerReserver(self._ledger, calls, charge)
             try:
                 async for delta in self._model_info.model.chat(prompt):
                     text = delta.onto(text)
             finally:
-                await self._ledger.charges.book(charge_of(received, event, "summary", log, turns=0))
+                if calls:
+                    await self._ledger.charges.book(charge())
         return cut(text.strip(), _KEPT_BYTES)
 
 

@@ -71,31 +71,42 @@ def jobs(
     return found
 
 
+def _log(job: EvalJob) -> CallLog:
+    return CallLog("evaluation")
+
+
 async def run(
-    jobs: Sequence[EvalJob], context: EvalContext, *, parallel: int, done: Callable[[Result], None]
+    jobs: Sequence[EvalJob],
+    context: EvalContext,
+    *,
+    parallel: int,
+    done: Callable[[Result], None],
+    calls: Callable[[EvalJob], CallLog] = _log,
 ) -> list[Result]:
-    """The results in the order of the jobs; `done` is called with each as soon as it is available."""
+    """The results in the order of the jobs; `done` is called with each as soon as it is available.
+
+    `calls` makes the log of the calls of a job.
+    """
     free = asyncio.Semaphore(parallel)
 
     async def run_one(job: EvalJob) -> Result:
         async with free:
-            result = await _result(job, context)
+            result = await _result(job, context, calls(job))
         done(result)
         return result
 
     return await asyncio.gather(*map(run_one, jobs))
 
 
-async def _result(job: EvalJob, context: EvalContext) -> Result:
+async def _result(job: EvalJob, context: EvalContext, calls: CallLog) -> Result:
     """The checked answer. An error counts as a failure and is not raised."""
     began, cause, answer, seconds = time.monotonic(), "", "", 0.0
-    answering, grading = CallLog("evaluation"), CallLog("evaluation")
+    answering: int | None = None
     try:
-        with collected(answering):
+        with collected(calls):
             answer = await checks.ask(await _prompt(job, context), context.model_info.model)
-        seconds = time.monotonic() - began
-        failures = checks.check_text(answer, job.case.checks)
-        with collected(grading):
+            seconds, answering = time.monotonic() - began, len(calls.usage)
+            failures = checks.check_text(answer, job.case.checks)
             failures += await checks.check_similarity(answer, job.case.checks, context.embed)
             failures += await checks.check_rubric(job.case, answer, context.model_info.model)
     except (Refused, TemplateError) as error:
@@ -112,8 +123,8 @@ async def _result(job: EvalJob, context: EvalContext) -> Result:
         failures=tuple(failures),
         cause=cause,
         seconds=round(seconds or time.monotonic() - began, 3),
-        usage=answering.usage,
-        judged=grading.usage,
+        usage=calls.usage[:answering],
+        judged=() if answering is None else calls.usage[answering:],
     )
 
 

@@ -12,9 +12,11 @@ from bot.domain.calls import CallLog
 from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.events import Address, MessageReceived, User, now
 from bot.evals import cases, evaluation, results
-from bot.evals.evaluation import EvalContext
+from bot.evals.evaluation import EvalContext, EvalJob
 from bot.evals.results import Result, Run, RunComparison, RunStore, SummaryRow
-from bot.storage.usage.charges import Charge, Charges, charge_of
+from bot.storage.usage.charges import Charge, charge_of
+from bot.storage.usage.quota import QuotaLedger
+from bot.storage.usage.reserver import LedgerReserver
 
 PERSON = User(id="evaluation", tenant="studio", name="Evaluation")
 """The user to whom runs are charged."""
@@ -35,12 +37,12 @@ class EvalReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalRunner:
-    """Allows one run at a time per process. `folder` contains the case files; answers are charged."""
+    """Allows one run at a time per process. `folder` contains the case files; answers are charged, within limits."""
 
     context: EvalContext
     folder: Path
     run_store: RunStore
-    charges: Charges
+    ledger: QuotaLedger
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def files(self) -> Sequence[str]:
@@ -60,12 +62,19 @@ class EvalRunner:
         return EvalReport(run=run, total=results.total(run.results), rows=rows, change=change)
 
     async def run(
-        self, files: Sequence[str], deployment: str, *, author: str, done: Callable[[int, int, int], None]
+        self,
+        files: Sequence[str],
+        deployment: str,
+        *,
+        author: str,
+        done: Callable[[int, int, int], None],
+        user: User = PERSON,
     ) -> str:
         """Run all cases of these files on the active templates; returns the id of the run.
 
         `done` is called with the numbers of finished, all and failed answers. A cancelled run is charged but
-        not stored. Raises NotAllowed, TemplateError and ConfigError.
+        not stored; it is charged to `user`. An answer that a limit refuses has failed. Raises NotAllowed,
+        TemplateError and ConfigError.
         """
         if self._busy.locked():
             raise NotAllowed("Another evaluation is running. Wait until it has finished.")
@@ -77,13 +86,14 @@ class EvalRunner:
                 finished.append(result)
                 done(len(finished), len(jobs), sum(bool(each.failures) for each in finished))
 
-            began = now()
+            began, logs = now(), _ChargedLogs(self.ledger, user)
             done(0, len(jobs), 0)
             try:
-                results = await evaluation.run(jobs, self.context, parallel=PARALLEL, done=count)
+                results = await evaluation.run(
+                    jobs, self.context, parallel=PARALLEL, done=count, calls=logs.begin
+                )
             finally:
-                for result in finished:
-                    await self.charges.book(charge(result))
+                await logs.book()
             run = Run(at=began, files=tuple(files), results=tuple(results), published=True, author=author)
             await asyncio.to_thread(self.run_store.save, run)
             return run.id
@@ -104,10 +114,40 @@ class EvalRunner:
         return jobs
 
 
+class _ChargedLogs:
+    """The logs of a run's answers, each of which is reserved for and charged on its own."""
+
+    def __init__(self, ledger: QuotaLedger, user: User) -> None:
+        self._ledger = ledger
+        self._user = user
+        self._begun: list[tuple[CallLog, Callable[[], Charge]]] = []
+
+    def begin(self, job: EvalJob) -> CallLog:
+        """A log for one answer."""
+        calls, received = CallLog("evaluation"), _received(self._user)
+
+        def charge() -> Charge:
+            return charge_of(received, received.id, job.template.version, calls)
+
+        calls.reserver = LedgerReserver(self._ledger, calls, charge)
+        self._begun.append((calls, charge))
+        return calls
+
+    async def book(self) -> None:
+        """Count what was called, also for answers that were not finished."""
+        for calls, charge in self._begun:
+            if calls:
+                await self._ledger.charges.book(charge())
+
+
 def charge(result: Result) -> Charge:
-    """The charge for a result."""
+    """The charge for a result of `parley eval`, which runs without limits."""
+    received = _received(PERSON)
+    nothing = charge_of(received, received.id, result.version, CallLog())
+    return msgspec.structs.replace(nothing, usage=(*result.usage, *result.judged))
+
+
+def _received(user: User) -> MessageReceived:
     id = f"studio:evaluation:{uuid4().hex}"
     address = Address(conversation="studio:evaluation", event=id)
-    received = MessageReceived(id=id, address=address, user=PERSON, at=now(), text="", direct=True)
-    nothing = charge_of(received, id, result.version, CallLog())
-    return msgspec.structs.replace(nothing, usage=(*result.usage, *result.judged))
+    return MessageReceived(id=id, address=address, user=user, at=now(), text="", direct=True)

@@ -1,12 +1,12 @@
 """Chooses what of a long document goes into a prompt: its beginning, the parts nearest to the question, and its end."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
-from bot.domain.errors import NotAllowed, Unavailable
+from bot.domain.errors import BudgetSpent, NotAllowed, RateLimited, Unavailable
 from bot.domain.words import marked
 from bot.llm.protocol import NOT_EMBEDDED, Model
 from bot.llm.similarity import deadline, similarities
@@ -35,13 +35,11 @@ class Similar(Protocol):
 class SimilarToQuestion:
     """Similarity by the embedding deployment, for all documents of one answer. Implements Similar.
 
-    They share one deadline, and none asks again after one has failed. `may_spend`, which is asked before the first
-    call, says whether the person is within their limits.
+    They share one deadline, and none asks again after one has failed, or was refused by a limit.
     """
 
     model: Model
     question: str
-    may_spend: Callable[[], Awaitable[bool]]
     _until: float | None = field(default=None, init=False)
     _failed: bool = field(default=False, init=False)
 
@@ -49,12 +47,9 @@ class SimilarToQuestion:
         if self._failed or not self.question.strip():
             return None
         try:
-            if self._until is None and not await self.may_spend():
-                self._failed = True
-                return None
             self._until = self._until or deadline()
             return await similarities(self.question, texts, self._embed, self._until)
-        except (Unavailable, NotAllowed, *NOT_EMBEDDED) as error:
+        except (Unavailable, NotAllowed, RateLimited, BudgetSpent, *NOT_EMBEDDED) as error:
             self._failed = True
             log.info("Parts of a document are chosen without embeddings: %s", error)
             return None

@@ -199,7 +199,8 @@ class ImageGeneration:
             rewriting = image_prompt.request(template, builder, prompt, budget)
         model = self.model_info.model
         rewrite = None if rewriting is None else partial(image_prompt.rewritten, model, builder, rewriting)
-        await self.reservations.reserve(builder, *([rewriting] if rewriting is not None else []), prompt)
+        at_once, later = ((prompt,), ()) if rewriting is None else ((rewriting,), (prompt,))
+        await self.reservations.reserve(builder, *at_once, later=later)
         await image_generation.draw(model, builder, prompt, image_progress, rewrite)
 
 

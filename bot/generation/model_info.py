@@ -2,20 +2,18 @@
 
 from dataclasses import replace
 
-from msgspec import structs
-
 from bot.domain.limits import Limits
 from bot.domain.prompts import Capability, Prompt, Template
 from bot.domain.turns import Deployment, Purpose, Usage
 from bot.generation.prompt_builder import TokenBudget
 from bot.llm.catalog.catalog import families
-from bot.llm.catalog.cost import usd
 from bot.llm.openai import images
 from bot.llm.protocol import Model
+from bot.llm.routing.candidates import most
 from bot.llm.routing.router import Gateway
 from bot.llm.tokens.counter import TokenCounter
 from bot.llm.tokens.estimator import Vocabulary
-from bot.storage.usage.quota import OUTPUT_TOKENS, Estimate, estimate
+from bot.storage.usage.quota import Estimate, estimate
 
 _ANSWER_TOKENS = 4000
 _REASONED_TOKENS = 16_000
@@ -130,11 +128,7 @@ class ModelInfo:
 
 
 def _most_usd(prompt: Prompt, deployment: Deployment) -> float | None:
-    """About the most that a prompt can cost at a deployment: nothing cached, everything written to the cache."""
+    """About the most that a prompt can cost at a deployment."""
     if prompt.capability == "image":
         return images.most(prompt, deployment).usd
-    output_tokens = prompt.parameters.max_output_tokens or OUTPUT_TOKENS
-    usage = Usage(deployment=deployment.name, input_tokens=prompt.input_tokens, output_tokens=output_tokens)
-    dear = structs.replace(usage, cache_write_tokens=prompt.input_tokens, reasoning_tokens=output_tokens)
-    costs = [usd(deployment.prices, each) for each in (usage, dear)]
-    return None if None in costs else max(cost or 0.0 for cost in costs)
+    return most(deployment, prompt).usd

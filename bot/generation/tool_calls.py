@@ -82,12 +82,13 @@ class ToolCalls:
             builder.notes.append(allowance.refusal)
 
     async def _pay(self, tool: Tool) -> None:
+        price = Usage(deployment=f"tool {tool.name}", usd=tool.usd)
         try:
-            await self._reservations.spend(self._builder, tool.usd)
+            await self._reservations.spend(self._builder, price)
         except (RateLimited, BudgetSpent) as refusal:
             self._builder.allowance.refuse(refusal)
             raise
-        self._builder.calls.paid(Usage(deployment=f"tool {tool.name}", usd=tool.usd))
+        self._builder.calls.paid(price)
 
 
 def _valid(calls: Sequence[ToolCall]) -> list[ToolCall]:

@@ -95,18 +95,19 @@ _TRUNCATED = marked(
 class TurnBuilder:
     """Collects what becomes a turn.
 
-    `event` is the id of the event to which usage is charged, `reserved` whether its budget is reserved. `before`
-    and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`). `missing` is what could not be
-    read for this answer, beside the `unread` parts of the message. `kept_template` is `kept` of the turn, `prompt`
-    that of the reply. `shown`: a part of the answer may be visible. `surface` says where the answer is shown.
-    `calls` are the provider calls of this attempt, by default none; `payer` is who asked for them, if not the sender.
-    `counter` counts the tokens of what is added to the prompt.
+    `event` is the id of the event to which usage is charged, `reserved` whether its budget is reserved, `held`
+    whether anything is. `before` and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`).
+    `missing` is what could not be read for this answer, beside the `unread` parts of the message. `kept_template` is
+    `kept` of the turn, `prompt` that of the reply. `shown`: a part of the answer may be visible. `surface` says where
+    the answer is shown. `calls` are the provider calls of this attempt, by default none; `payer` is who asked for
+    them, if not the sender. `counter` counts the tokens of what is added to the prompt.
     """
 
     received: MessageReceived
     began_at: datetime
     event: str = ""
     reserved: bool = False
+    held: bool = False
     allowance: ToolCallAllowance = field(default_factory=ToolCallAllowance)
     text: str = ""
     finish: str | None = None

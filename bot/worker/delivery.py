@@ -98,6 +98,8 @@ class Delivery:
         final = CommitRequest(turn=turn, place=place, dead_letter_reason=reason)
         telemetry.DEAD_LETTERS.inc(bool(reason))
         await self._commit(job, turn, final)
+        if reason:  # what its attempts cost was booked with them; the request is still reserved
+            await best_effort(self._charges.give_back(turn.received.user.tenant, job.event_id))
 
     async def fail(self, job: Job, text: str, reason: str) -> CommitRequest | None:
         """Show that a question can't be answered. None if that has to wait for the platform: it is stored then.

@@ -99,8 +99,11 @@ def commit_request(builder: TurnBuilder, turn: Turn, place: int | None) -> Commi
 
 
 def _charge(builder: TurnBuilder, turn: Turn) -> Charge | None:
-    """What an answer cost: of one that was refused before the model was asked, its calls, and no request."""
-    if not (builder.reserved or builder.calls):
+    """What an answer cost: of one that was refused before the model was asked, its calls, and no request.
+
+    None for commands that ask no model. Other questions may have been reserved for by an attempt whose process died.
+    """
+    if builder.template.startswith("/") and not (builder.held or builder.calls):
         return None
     turns = int(builder.reserved and (bool(builder.calls) or turn.outcome == "answered"))
     return charge_of(

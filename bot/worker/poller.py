@@ -53,7 +53,7 @@ class Poller:
         self._due: dict[int, None] = {}  # an ordered set of shards to check
         self._wake = asyncio.Event()
         self._ended = False
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._timers: dict[int, tuple[float, asyncio.Handle]] = {}  # uvloop's handles don't always say when
         self._listening = _Outage("Listening for wake-ups")
         self._claiming = _Outage("Claiming")
         self._sweeping = _Outage("Looking for what is due")
@@ -76,7 +76,7 @@ class Poller:
             self._wake.set()
             self._free.release()
             await asyncio.wait([claiming])
-            for timer in self._timers.values():
+            for _, timer in self._timers.values():
                 timer.cancel()
             await asyncio.gather(*map(tasks.end, watching))
         for task in (claiming, *watching):  # end the process rather than keep one that claims nothing
@@ -105,14 +105,14 @@ class Poller:
     def _look_in(self, shard: int, ms: float) -> None:
         if ms <= 0:
             return self.look(shard)
-        timer = self._timers.get(shard)
         loop = asyncio.get_running_loop()
         when = loop.time() + ms / 1000
-        if timer is not None and not timer.cancelled() and loop.time() <= timer.when() <= when:
-            return None
-        if timer is not None:
+        if shard in self._timers:
+            earlier, timer = self._timers[shard]
+            if loop.time() <= earlier <= when:
+                return None
             timer.cancel()
-        self._timers[shard] = loop.call_at(when, self.look, shard)
+        self._timers[shard] = when, loop.call_at(when, self.look, shard)
         return None
 
     # Both watchers also check `_ended`, because 3.11's `asyncio.wait_for` can swallow a cancellation.

@@ -80,6 +80,7 @@ class SlackPeople:
                     talk.conversation = act.event = f"slack:{workspace.team}:{talk.channel}:{talk.thread}"
                 return
             talk.maybe.add(event)
+            act.again = True
             await asyncio.sleep(AGAIN_S)
 
     def _posted(self, talk: Talk, act: Act) -> str:

@@ -7,14 +7,40 @@ from tests.chaos.talks import SHARES, Kind
 from tests.chaos.tally import Tally, middle_and_most
 from tests.chaos.town import Town
 
+_ESTIMATED_WITHIN = 0.05
+"""How much of what was made may be booked wrongly, because a process died before it knew."""
+_MANY = 1000
+"""Of fewer calls, the share that happens to be interrupted says nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Calls:
-    """Calls of models, how many of them were estimated, and their tokens."""
+class BookedCalls:
+    """Calls that the models processed, those that were booked, and their tokens.
 
-    calls: int = 0
+    `estimated` is how many are marked as such, `twice` how often an attempt or a call was booked again.
+    """
+
+    made: int = 0
+    made_tokens: int = 0
+    booked: int = 0
+    booked_tokens: int = 0
     estimated: int = 0
-    tokens: int = 0
+    twice: int = 0
+
+    def wrongs(self) -> dict[str, object]:
+        """What must not be, in words; only estimates may differ from what was made."""
+        calls, tokens = self.booked - self.made, self.booked_tokens - self.made_tokens
+        most_calls, most_tokens = self.estimated, self.booked_tokens if self.estimated else 0
+        if self.made >= _MANY:
+            most_calls = min(most_calls, round(_ESTIMATED_WITHIN * self.made))
+            most_tokens = min(most_tokens, round(_ESTIMATED_WITHIN * self.made_tokens))
+        return {
+            "calls booked twice": self.twice,
+            "calls made, and booked": (self.made, self.booked) if abs(calls) > most_calls else (),
+            "tokens made, and booked": (self.made_tokens, self.booked_tokens)
+            if abs(tokens) > most_tokens
+            else (),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +92,7 @@ class Report:
     whispers_allowed: int = 0
     stood_still: int = 0
     interrupted: frozenset[str] = frozenset()
-    seen: Calls = Calls()
-    booked: Calls = Calls()
+    calls: BookedCalls = BookedCalls()
 
     @property
     def extra(self) -> list[tuple[str, str]]:
@@ -107,6 +132,7 @@ class Report:
             "second messages in Teams that nothing explains": [
                 (id, words) for id, words in self.extra if id not in self.hit
             ],
+            **self.calls.wrongs(),
         }
         found = [f"{name}: {what}" for name, what in wrongs.items() if what]
         if self.whispered > self.whispers_allowed:
@@ -115,7 +141,7 @@ class Report:
 
     def table(self) -> str:
         """One Markdown table."""
-        tally = self.tally
+        tally, calls = self.tally, self.calls
         kinds = ", ".join(f"{number} {kind}" for kind, number in tally.accepted.most_common())
         rows: list[tuple[str, object]] = [
             ("seed", self.options.seed),
@@ -126,14 +152,11 @@ class Report:
             ("lost", len(tally.lost)),
             ("silent: nothing is shown to the person", len(tally.silent)),
             ("paid twice (of these interrupted before storing)", self._paid_twice),
-            (
-                "calls that the models processed, and that were booked",
-                f"{self.seen.calls}, {self.booked.calls}",
-            ),
-            ("of these estimated", self.booked.estimated),
+            ("calls that the models processed, and that were booked", f"{calls.made}, {calls.booked}"),
+            ("of these estimated, and booked twice", f"{calls.estimated}, {calls.twice}"),
             (
                 "tokens that the models counted, and that were booked",
-                f"{self.seen.tokens}, {self.booked.tokens}",
+                f"{calls.made_tokens}, {calls.booked_tokens}",
             ),
             ("doubled turns", len(tally.doubled)),
             ("out of order", len(tally.disordered)),

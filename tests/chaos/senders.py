@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 import aiohttp
@@ -41,7 +41,8 @@ def act_of(event: Payload) -> str:
 class Azure(AzureSimulator):
     """Counts by the name of a question how often a model answered it whole, which has to be paid for.
 
-    `calls` and `tokens` are of all calls that it processed; of one that was cut off, the tokens of the prompt.
+    `calls` and `tokens` are of all calls that it processed; of one that was cut off, the tokens of the prompt and of
+    what was generated until then.
     """
 
     def __init__(self) -> None:
@@ -50,16 +51,20 @@ class Azure(AzureSimulator):
         self.calls = self.tokens = 0
 
     async def _stream(
-        self, request: web.Request, deployment: str, events: tuple[bytes, ...], lead: int
+        self, request: web.Request, deployment: str, events: Iterable[bytes], lead: int
     ) -> web.StreamResponse:
-        broken = bool(self._due(deployment))
-        usage = azure_wire.usage_in(b"".join(events))
-        asked = int(usage.get("prompt_tokens") or usage.get("input_tokens") or 0)
+        broken, every, sent = bool(self._due(deployment)), tuple(events), list[bytes]()
+        usage = azure_wire.usage_in(b"".join(every))
         self.calls += 1
-        self.tokens += asked
-        response = await super()._stream(request, deployment, events, lead)
-        if not broken:
-            self.tokens += int(usage.get("completion_tokens") or usage.get("output_tokens") or 0)
+        self.tokens += int(usage.get("prompt_tokens") or usage.get("input_tokens") or 0)
+        whole = False
+        try:
+            response = await super()._stream(request, deployment, _noted(every, sent), lead)
+            whole = not broken
+        finally:
+            answered = int(usage.get("completion_tokens") or usage.get("output_tokens") or 0)
+            self.tokens += answered if whole else azure_wire.tokens_sent(sent)
+        if whole:
             self.whole.update((await _names(request))[-1:])
         return response
 
@@ -70,6 +75,13 @@ class Azure(AzureSimulator):
             self.calls += 1
             self.tokens += int(usage["input_tokens"]) + int(usage["output_tokens"])
         return response
+
+
+def _noted(events: Iterable[bytes], sent: list[bytes]) -> Iterator[bytes]:
+    """The events, each of which is added to those that were sent when it is asked for."""
+    for event in events:
+        sent.append(event)
+        yield event
 
 
 async def _names(request: web.Request) -> list[str]:

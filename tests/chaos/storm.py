@@ -4,6 +4,7 @@ import asyncio
 import random
 import tempfile
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from bot.storage.usage.charges import SWEEP_S
 from tests.chaos.havoc import Havoc, Plan
 from tests.chaos.machines import Machine, RedisServer
 from tests.chaos.nursery import a_nursery
-from tests.chaos.report import Calls, Options, Report, whispers_allowed
+from tests.chaos.report import BookedCalls, Options, Report, whispers_allowed
 from tests.chaos.senders import Azure, Slack, Teams
 from tests.chaos.tally import count, recoveries, resumptions
 from tests.chaos.town import Town
@@ -85,10 +86,9 @@ async def storm(options: Options, folder: Path) -> Report:
             done=dict(havoc.done),
             hit=frozenset(town.cut_off | teams.unheard),
             stood_still=town.stood_still,
-            interrupted=frozenset(havoc.struck | town.interrupted),
+            interrupted=frozenset(havoc.struck | town.interrupted | town.typed_again),
             whispers_allowed=whispers_allowed(town, havoc.struck),
-            seen=Calls(calls=azure.calls, tokens=azure.tokens),
-            booked=await _booked(redis),
+            calls=await _booked(redis, azure),
             faults=dict(town.weather.faults),
             exits=sum(item.exits for item in (*webs, *workers)),
             recovered_s=recoveries(town.talks, havoc.blows),
@@ -97,14 +97,27 @@ async def storm(options: Options, folder: Path) -> Report:
         )
 
 
-async def _booked(redis: Redis) -> Calls:
-    """The calls that were booked, but those that a model refused, which cost nothing. Waits until all are settled."""
-    today, found = now().date(), list[Usage]()
+async def _booked(redis: Redis, azure: Azure) -> BookedCalls:
+    """The calls that were made and those that were booked, without those that a model refused, which cost nothing.
+
+    Waits until all are settled.
+    """
     await asyncio.sleep(_SETTLED_S)
+    today, attempts = now().date(), Counter[tuple[str, str]]()
+    found, exact = list[Usage](), Counter[tuple[str, object]]()
     async for charge in records.charges(redis, today - timedelta(days=1), today):
-        found += [one for one in charge.usage if one.outcome != "failed" or one.estimated]
-    tokens = sum(one.input_tokens + one.output_tokens for one in found)
-    return Calls(calls=len(found), estimated=sum(one.estimated for one in found), tokens=tokens)
+        made = [one for one in charge.usage if one.outcome != "failed" or one.estimated]
+        found += made
+        attempts[charge.event, charge.attempt] += 1
+        exact.update((charge.event, one.at) for one in made if not one.estimated)
+    return BookedCalls(
+        made=azure.calls,
+        made_tokens=azure.tokens,
+        booked=len(found),
+        booked_tokens=sum(one.input_tokens + one.output_tokens for one in found),
+        estimated=sum(one.estimated for one in found),
+        twice=sum(times - 1 for counts in (attempts, exact) for times in counts.values()),
+    )
 
 
 def _environment(

@@ -42,7 +42,8 @@ class Act:
     """Something that a person did. Times are in seconds of the clock; `acked_at` is the platform's first 200.
 
     `event` is the id that its turn has; `sign` is what the platform calls the message. An edit, a deletion
-    and a rating have a `target`; `stopped_at` is when a person wished that the answer to this one ends.
+    and a rating have a `target`; `stopped_at` is when a person wished that the answer to this one ends;
+    `again`: a command that was not taken, and was typed again.
     """
 
     kind: Kind
@@ -55,6 +56,7 @@ class Act:
     sign: Any = None
     acked_at: float | None = None
     stopped_at: float | None = None
+    again: bool = False
 
     @property
     def mark(self) -> str:

@@ -1,5 +1,6 @@
 """The counting of chaos can fail: each thing that must not be is seen when it is there."""
 
+import dataclasses
 import random
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from bot.domain.events import PostedMessage, now
 from bot.domain.prompts import say
 from bot.domain.turns import Rating, Reply, Turn
+from tests.chaos.report import BookedCalls
 from tests.chaos.screens import WORDLESS, Screens, Shown, words_of
 from tests.chaos.talks import Act, Kind, Talk
 from tests.chaos.tally import Tally, count_turns, remembered_wrongly
@@ -188,3 +190,23 @@ def test_edits_of_waiting_questions_leave_no_trace(talk: Talk) -> None:
     assert told(talk) == []
     talk.done_at = [1.9]
     assert told(talk) == ["q00001 was not told of q00000"]
+
+
+EXACT = BookedCalls(made=2000, made_tokens=100_000, booked=2000, booked_tokens=100_000)
+
+
+@pytest.mark.parametrize(
+    ("booked", "wrong"),
+    [
+        (EXACT, []),
+        (dataclasses.replace(EXACT, twice=1), ["calls booked twice"]),
+        (dataclasses.replace(EXACT, booked=1999), ["calls made, and booked"]),
+        (dataclasses.replace(EXACT, booked=2090, booked_tokens=104_900, estimated=200), []),
+        (dataclasses.replace(EXACT, booked=2090, estimated=80), ["calls made, and booked"]),
+        (dataclasses.replace(EXACT, booked=1890, estimated=200), ["calls made, and booked"]),
+        (dataclasses.replace(EXACT, booked_tokens=105_100, estimated=200), ["tokens made, and booked"]),
+    ],
+)
+def test_only_estimates_may_be_booked_differently(booked: BookedCalls, wrong: list[str]) -> None:
+    """Issue 14: exactly, or marked as estimated within 5 %; nothing twice."""
+    assert [name for name, what in booked.wrongs().items() if what] == wrong

@@ -200,6 +200,11 @@ class Town:
         ]
 
     @property
+    def typed_again(self) -> set[str]:
+        """The names of commands that were not taken, although they may have arrived."""
+        return {act.name for talk in self.talks for act in talk.acts if act.again}
+
+    @property
     def under_way(self) -> set[str]:
         """The names of what comes next in each conversation, and may be worked on."""
         return {act.name for talk in self.talks for act in acked_first(talk)}

@@ -47,10 +47,6 @@ def no_vectors() -> None:
     similarity.forget()
 
 
-async def within_limits() -> bool:
-    return True
-
-
 def long_text(characters: int = 1_100_000) -> str:
     """A document with one fact, deep inside."""
     line = "Nothing happened on this day, as on the day before it.\n"
@@ -149,7 +145,7 @@ async def test_parts_cover_a_text_without_gaps() -> None:
 
 async def test_nothing_is_embedded_without_a_question() -> None:
     model = TopicModel()
-    assert await SimilarToQuestion(model, " ", within_limits)(["a"]) is None
+    assert await SimilarToQuestion(model, " ")(["a"]) is None
     assert model.calls == 0
 
 
@@ -173,7 +169,7 @@ async def test_embeddings_that_fail_are_tried_once(
 async def test_all_files_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer waits ten seconds for embeddings, not for each of its files."""
     model = TopicModel()
-    similar = SimilarToQuestion(model, "How is the vault opened?", within_limits)
+    similar = SimilarToQuestion(model, "How is the vault opened?")
     monkeypatch.setattr(similarity, "LIMIT_S", 0.5)
     assert await similar(["a", "vault"]) == [0.0, 1.0]
     monkeypatch.setattr(similarity, "LIMIT_S", 2 * PATIENCE_S)
@@ -193,17 +189,26 @@ async def test_over_the_limit_nothing_is_embedded(harness: Harness) -> None:
     assert model.calls == 0
 
 
-async def test_embeddings_of_a_refused_question_are_charged(harness: Harness) -> None:
-    """The answer did not fit into the budget, so it was refused, and its embeddings were free, again and again."""
+async def test_embeddings_beyond_a_limit_are_not_made(harness: Harness) -> None:
+    """Embeddings were only counted afterwards: whoever had a token left could embed a whole document."""
     model = harness.model = TopicModel()
     harness.context_tokens = 100_000
-    harness.ledger = harness.limited("person: 3 tokens/day")
-    asked = with_file(harness, long_text(), "How is the vault opened?")
-    (turn,) = await harness.answer(asked)
+    harness.ledger = harness.limited("person: 100 tokens/day")
+    (turn,) = await harness.answer(with_file(harness, long_text(), "How is the vault opened?"))
     assert (turn.outcome, turn.reason) == ("refused", "BudgetSpent")
+    assert model.embedded == ["How is the vault opened?"], "the document does not fit"
     today, _ = await harness.ledger.today_and_month(ADA)
-    assert (today.tokens, today.turns) == (len(model.embedded), 0)
-    assert len(model.embedded) >= 3, "the limit is used up now"
-    model.embedded.clear()
-    await harness.answer(replace(asked, id="e2"))
-    assert model.embedded == []
+    assert (today.tokens, today.turns) == (1, 0), "what was embedded is charged"
+    assert [status.used for status in await harness.ledger.limit_status(ADA, "")] == [1], "nothing is held"
+
+
+async def test_embeddings_that_do_not_fit_are_left_out(harness: Harness) -> None:
+    """A weaker prompt is better than no answer: the limit has room for the question, not for its document."""
+    model = harness.model = TopicModel()
+    harness.context_tokens = 100_000
+    harness.ledger = harness.limited("person: 90k tokens/day")
+    text = "\n".join(f"On day {number}, nothing happened." for number in range(20_000))
+    (turn,) = await harness.answer(with_file(harness, text, "How is the vault opened?"))
+    assert turn.outcome == "answered"
+    assert model.embedded == ["How is the vault opened?"]
+    assert "characters: the beginning and the end" in model.prompts[0].messages[-1].text

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -323,7 +323,7 @@ class AzureSimulator:
         return await self._stream(request, asked.deployment, events, 2 if azure else 1)
 
     async def _stream(
-        self, request: web.Request, deployment: str, events: tuple[bytes, ...], lead: int
+        self, request: web.Request, deployment: str, events: Iterable[bytes], lead: int
     ) -> web.StreamResponse:
         """Send the events at the set pace; the first `lead` of them carry no text."""
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})

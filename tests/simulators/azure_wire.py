@@ -6,7 +6,7 @@ import json
 import struct
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -67,6 +67,16 @@ def usage_in(data: bytes) -> dict[str, Any]:
         if b'"usage"' in text and text.startswith(b"{"):
             found = json.loads(text).get("usage") or found
     return found
+
+
+def tokens_sent(events: Iterable[bytes]) -> int:
+    """The tokens of the text in these events of a streamed answer."""
+    text = ""
+    for each in events:
+        data = each.removeprefix(b"data: ")
+        if data.startswith(b"{") and b'"choices":[{' in data:
+            text += json.loads(data)["choices"][0].get("delta", {}).get("content") or ""
+    return tokens(text) if text else 0
 
 
 def usage(asked: int, answered: int, cached: int = 0) -> dict[str, Any]:

@@ -43,8 +43,14 @@ class NotingModel:
         return drawn, usage
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
-        vectors, usage = await self._model.embed(texts)
-        calls.current().begin(usage, "embedding").end(usage)
+        most = Usage(deployment="ada", input_tokens=sum(len(text.encode()) for text in texts), usd=0.0001)
+        call = await calls.current().begins(most, "embedding", expected=most, most=most)
+        try:
+            vectors, usage = await self._model.embed(texts)
+        except BotError as error:
+            _fail(call, error)
+            raise
+        call.end(usage)
         return vectors, usage
 
 

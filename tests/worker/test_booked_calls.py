@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from bot.domain import telemetry
 from bot.domain.calls import unattributed
-from bot.domain.errors import ModelBusy, ModelUnavailable
+from bot.domain.errors import BudgetSpent, ModelBusy, ModelUnavailable
 from bot.domain.events import now
 from bot.domain.prompts import Prompt, ToolCall
 from bot.domain.turns import Delta, Usage
@@ -104,7 +104,8 @@ class Process:
         self.asked = received("hello", event="q")
 
     def charge(self, *expected: Usage) -> Charge:
-        return charge_of(self.asked, "q", "assistant@1", self.log, expected=expected)
+        charge = charge_of(self.asked, "q", "assistant@1", self.log)
+        return replace(charge, usage=(*charge.usage, *expected))
 
     async def reserve(self, estimate: Estimate, *expected: Usage, more: bool = False) -> str:
         return await self.ledger.reserve(self.charge(*expected), [estimate], more=more)
@@ -256,3 +257,45 @@ async def test_a_busy_model_is_not_booked(harness: Harness) -> None:
     await harness.answer(received("hello"))
     assert attempts == 3
     assert (await spent(harness)).calls == 0
+
+
+async def test_a_refused_retry_holds_nothing(harness: Harness) -> None:
+    """A question that a limit refused after a crash held its request for an hour: nobody settled what it had held."""
+    dies = Process(harness)
+    await dies.reserve(Estimate(tokens=500), replace(ROUND, estimated=True))
+    harness.ledger = harness.limited("person: 1 token/day")
+    (turn,) = await harness.answer(received("hello", event="q"))
+    assert turn.outcome == "refused"
+    statuses = await harness.limited("person: 9 requests/day, 900 tokens/day").limit_status(ADA, "")
+    assert [status.used for status in statuses] == [0, 110], "only what the first attempt called"
+
+
+async def test_stored_calls_are_booked_by_the_next(harness: Harness) -> None:
+    """What an attempt called after its reservation, such as a repeated call, was lost with its process."""
+    dies, next_one = Process(harness), Process(harness)
+    await dies.reserve(Estimate(tokens=500), ROUND)
+    dies.calls()
+    dies.calls()
+    await harness.charges.store(dies.charge())
+    await next_one.reserve(Estimate(tokens=500))
+    await harness.charges.settle(next_one.charge())
+    assert (await spent(harness)).calls == 2
+
+
+async def test_embeddings_wait_for_the_request(harness: Harness) -> None:
+    """They count no request, are refused when none is left, and the question itself counts once."""
+    one = Process(harness, "person: 1 request/day")
+    await one.ledger.reserve(one.charge(), [Estimate(tokens=5)], ahead=True)
+    (status,) = await one.ledger.limit_status(ADA, "")
+    assert status.used == 0
+    for _ in range(2):  # the response to the first was lost
+        await one.reserve(Estimate(tokens=500))
+    await one.ledger.reserve(one.charge(), [Estimate(tokens=5)], ahead=True)
+    (status,) = await one.ledger.limit_status(ADA, "")
+    assert status.used == 1
+    other = Process(harness, "person: 1 request/day")
+    other.asked = received("hello", event="r")
+    charge = replace(other.charge(), event="r")
+    with pytest.raises(BudgetSpent):
+        await other.ledger.reserve(charge, [Estimate(tokens=5)], ahead=True)
+    await other.ledger.reserve(charge, [Estimate(tokens=5)], more=True)  # a summary is no request

@@ -13,11 +13,11 @@ import pytest
 
 from bot.domain.events import now
 from bot.domain.turns import Turn
-from bot.storage.redis.client import Redis
 from bot.storage.usage.reports import UsageReports
 from tests.chaos.doomed import STEPS, Step
 from tests.chaos.nursery import Nursery
 from tests.chaos.scene import PLACES, Place, Scene, play_each
+from tests.support.charges import unsettled
 
 QUESTIONS = ("alpha", "beta", "gamma")
 """Delivered once, twice and three times."""
@@ -57,17 +57,6 @@ async def play(scene: Scene, step: Step, nursery: Nursery) -> Outcome:
         )
         booked = sum(line.totals.turns for line in lines if line.kind == "day")
         return Outcome(turns, scene.shown(), booked, await unsettled(scene.services.storage.redis))
-
-
-async def unsettled(redis: Redis) -> list[str]:
-    """What is set aside or owed, as key and field."""
-    found: list[str] = [name async for name in redis.scan("parley:*:owed")]
-    async for name in redis.scan("parley:*:spent:*"):
-        totals: dict[bytes, bytes] = await redis.call("HGETALL", name)
-        found += [
-            f"{name} {field.decode()}" for field, left in totals.items() if b"held" in field and int(left)
-        ]
-    return found
 
 
 @pytest.mark.parametrize("place", PLACES)

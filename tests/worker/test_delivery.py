@@ -251,6 +251,16 @@ async def test_an_apology_that_waits_too_long_ends(harness: Harness, monkeypatch
     assert "boom" in letter.reason
 
 
+async def test_a_late_apology_holds_nothing(harness: Harness) -> None:
+    """A question whose failure was told only when the platform was back held its request for an hour."""
+    harness.model.script = lambda prompt: [RuntimeError("boom")]
+    harness.adapter = platform = Platform(*down(2))
+    (turn,) = await harness.answer(received("hello"))
+    assert (turn.outcome, platform.closes) == ("failed", 3)
+    (status,) = await harness.limited("person: 9 requests/day").limit_status(ADA, "")
+    assert status.used == 0
+
+
 async def test_questions_wait_in_order_for_a_platform(harness: Harness) -> None:
     """Field fault 128: after ten minutes, all questions of a thread are answered, each once, in their order."""
     attempts = sum(1 for waited_s in accumulate(PAUSES) if waited_s < 600)

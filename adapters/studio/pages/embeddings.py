@@ -1,17 +1,20 @@
 """Embeddings: how similar texts are, and which examples of a pool are nearest to a question."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from aiohttp import web
 
+from adapters.studio.auth.guard import person_of
 from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Page, Route, render
 from adapters.studio.pages.projection import apart, plane, similarities
 from adapters.studio.playground.failures import explained
 from adapters.studio.web.charts import Dot, scatter
 from bot.domain.errors import ConfigError, Refused, Unavailable
+from bot.domain.events import User
 from bot.prompts.library import PromptLibrary
 
 MOST_TEXTS = 20
@@ -21,16 +24,21 @@ DOT = (0.1, 0.17)
 """Width and height of a dot, as a share of the distance from the middle of the plane to its edge."""
 
 
+Charged = Callable[[User], AbstractAsyncContextManager[None]]
+"""The calls of a block are charged to a person, within their limits."""
+
+
 class EmbeddingsPage(Page):
-    """For editors, as a call costs a little."""
+    """For editors, as a call costs a little. What they compare is `charged` to them."""
 
     name = "Embeddings"
     path = "/studio/embeddings"
     icon = "dots"
     role = "editor"
 
-    def __init__(self, library: PromptLibrary) -> None:
+    def __init__(self, library: PromptLibrary, charged: Charged) -> None:
         self._library = library
+        self._charged = charged
 
     def routes(self) -> Iterable[Route]:
         return [Route("page", self.path, self._show), Route("form", self.path, self._show)]
@@ -41,10 +49,11 @@ class EmbeddingsPage(Page):
         values: dict[str, Any] = {"texts": form.get("texts", ""), "question": form.get("question", "")}
         values |= {"pools": pools, "pool": form.get("pool", ""), "words": "", "figures": None, "ranked": []}
         try:
-            if form.get("texts"):
-                values |= await self._compare(form["texts"])
-            elif form.get("question", "").strip() and form.get("pool") in pools:
-                values["ranked"] = await self._library.rank(form["pool"], form["question"])
+            async with self._charged(person_of(request).user):
+                if form.get("texts"):
+                    values |= await self._compare(form["texts"])
+                elif form.get("question", "").strip() and form.get("pool") in pools:
+                    values["ranked"] = await self._library.rank(form["pool"], form["question"])
         except (Refused, Unavailable, ConfigError) as error:
             values["words"] = explained(request, error, choice=False)
         values["ranked"] = values["ranked"][:SHOWN]

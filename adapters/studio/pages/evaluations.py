@@ -72,8 +72,10 @@ class EvaluationsPage(Page):
         """Stream the progress as lines of JSON; closing the page cancels the run."""
         start = await json_of(request, _StartRequest)
         response = await open_stream(request)
-        progress, author = _Progress(), person_of(request).author
-        run = self._runner.run(start.files, start.deployment, author=author, done=progress.done)
+        progress, person = _Progress(), person_of(request)
+        run = self._runner.run(
+            start.files, start.deployment, author=person.author, done=progress.done, user=person.user
+        )
         work = asyncio.create_task(run)
         work.add_done_callback(lambda _: progress.changed.set())
         try:

@@ -6,7 +6,7 @@ import math
 import random
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from bot.domain.errors import BotError, ConfigError, ModelBusy, ModelUnavailable
 from bot.llm.routing.candidates import Candidate, RequestLoad
@@ -22,9 +22,22 @@ PAUSE_S = 0.3
 HeldBack = Callable[[Candidate, float], None]
 """Called with the seconds that a request waits for the rate limit of a deployment."""
 
+Waiting = Callable[[], Awaitable[None]]
+"""Called before a wait: what was to be sent is not sent yet."""
+
+_WAIT_S = 0.02
+"""Shorter waits are not told."""
+
+
+async def _untold() -> None:
+    """Tell nobody of a wait."""
+
 
 class Attempts:
-    """Chooses the next deployment. `candidates` are ranked; those in `tried` come last."""
+    """Chooses the next deployment. `candidates` are ranked; those in `tried` come last.
+
+    `waiting` is called before each wait of some length.
+    """
 
     def __init__(
         self,
@@ -34,11 +47,13 @@ class Attempts:
         *,
         held: HeldBack,
         tried: Sequence[Candidate] = (),
+        waiting: Waiting = _untold,
     ) -> None:
         self._pool = candidates
         self._limiter = limiter
         self._load = load
         self._held = held
+        self._waiting = waiting
         self._left = max(ATTEMPTS, len(candidates))
         self._tried = list(tried)
         self._turns: dict[str, str] = {}
@@ -64,7 +79,7 @@ class Attempts:
             self._limiter.look_soon(self._pool)
             fresh = [candidate for candidate in free if candidate not in self._tried]
             if not fresh:
-                await asyncio.sleep(PAUSE_S * random.uniform(0.5, 1.5))
+                await self._wait(PAUSE_S * random.uniform(0.5, 1.5))
                 self._tried.clear()
                 continue
             candidate, wait_s = await self._limiter.take(fresh, self._load)
@@ -79,8 +94,13 @@ class Attempts:
             self._ask(candidate)
             if wait_s:
                 self._held(candidate, wait_s)
-                await asyncio.sleep(wait_s)
+                await self._wait(wait_s)
             return candidate
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds >= _WAIT_S:
+            await self._waiting()
+        await asyncio.sleep(seconds)
 
     def larger(self, refused: Candidate) -> bool:
         """Keep only candidates with a larger context than the one that refused. Returns whether any is left."""
@@ -112,7 +132,7 @@ class Attempts:
             if not wait_s:
                 break
             self._held(candidate, wait_s)
-            await asyncio.sleep(wait_s)
+            await self._wait(wait_s)
             busy = [candidate]
         if len(self._turns) > had:
             self._left += 1  # a wait that was asked for is no failure

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from bot.domain.prompts import Prompt
@@ -49,18 +50,13 @@ def load_of(prompt: Prompt) -> RequestLoad:
     return RequestLoad(prompt.sticky, prompt.input_tokens, output_tokens)
 
 
-def spent(deployment: Deployment, prompt: Prompt, characters: int = 0) -> Usage:
-    """The estimated usage of a call that ended after `characters` of its answer without being counted.
-
-    It assumes no cached tokens, and excludes reasoning tokens.
-    """
-    usage = Usage(
-        deployment=deployment.name,
-        input_tokens=prompt.input_tokens,
-        output_tokens=-(-characters // CHARACTERS_PER_TOKEN),
-        estimated=True,
-    )
-    return charged(usage, usd(deployment.prices, usage), deployment.prices)
+def most(deployment: Deployment, prompt: Prompt) -> Usage:
+    """About the most that a chat prompt can use: nothing cached, everything written to the cache."""
+    output_tokens = load_of(prompt).output_tokens
+    usage = Usage(deployment=deployment.name, input_tokens=prompt.input_tokens, output_tokens=output_tokens)
+    dear = replace(usage, cache_write_tokens=prompt.input_tokens, reasoning_tokens=output_tokens)
+    costs = [usd(deployment.prices, each) for each in (usage, dear)]
+    return charged(usage, None if None in costs else max(cost or 0.0 for cost in costs), deployment.prices)
 
 
 class DeploymentState(NamedTuple):
@@ -115,7 +111,9 @@ class Candidate:
         self.broken = ""  # what the operator must fix, once it was logged
         self.running = 0
         self.context_tokens = deployment.context_tokens  # less if it reported a smaller limit
-        self.usual_output_tokens = 200.0  # of an answer: a moving average
+        self.usual_output_tokens = 200.0  # of an answer: the mean of the first ones, then a moving average
+        self._counted = 1.0  # tokens of prompts, over their estimates: likewise
+        self._answers = 0
         # refused parameters that the other processes already know
         self.taught: set[str] = set(model.refused) if isinstance(model, LearningModel) else set()
 
@@ -139,9 +137,31 @@ class Candidate:
         )
         return self.deployment.weight / math.log((drawn + 1) / (2**48 + 2))
 
-    def has_answered(self, output_tokens: int) -> None:
-        """Learn from an answer how long answers are."""
-        self.usual_output_tokens += 0.1 * (output_tokens - self.usual_output_tokens)
+    def has_answered(self, prompt: Prompt, used: Usage) -> None:
+        """Learn from an answer how long answers are, and how many tokens prompts have."""
+        self._answers += 1
+        weight = max(0.1, 1 / self._answers)
+        self.usual_output_tokens += weight * (used.output_tokens - self.usual_output_tokens)
+        if prompt.input_tokens and used.input_tokens:
+            self._counted += weight * (used.input_tokens / prompt.input_tokens - self._counted)
+
+    def spent(self, prompt: Prompt, characters: int = 0) -> Usage:
+        """The estimated usage of a call that ended after `characters` of its answer without being counted.
+
+        It assumes no cached tokens, and excludes reasoning tokens. The prompt counts as those of earlier answers did:
+        its own estimate is made to fit into a context, and rather too high.
+        """
+        usage = Usage(
+            deployment=self.deployment.name,
+            input_tokens=round(prompt.input_tokens * self._counted),
+            output_tokens=-(-characters // CHARACTERS_PER_TOKEN),
+            estimated=True,
+        )
+        return charged(usage, usd(self.deployment.prices, usage), self.deployment.prices)
+
+    def expected(self, prompt: Prompt) -> Usage:
+        """What a chat call uses if it is interrupted half-way."""
+        return self.spent(prompt, round(self.usual_output_tokens / 2 * CHARACTERS_PER_TOKEN))
 
     def price(self, load: RequestLoad) -> float:
         """The price of a load in US dollars; infinite if unknown."""

@@ -7,13 +7,13 @@ from typing import cast
 
 from bot.domain import calls
 from bot.domain.calls import Call
-from bot.domain.errors import BotError, ModelUnavailable, TooLong
+from bot.domain.errors import BotError, BudgetSpent, ModelUnavailable, RateLimited, TooLong
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta
 from bot.llm.protocol import DeploymentBroken, EmptyAnswer, RequestRejected
 from bot.llm.routing.attempts import Attempts
 from bot.llm.routing.call_stats import CallStats
-from bot.llm.routing.candidates import Candidate, spent
+from bot.llm.routing.candidates import Candidate, most
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +92,15 @@ class FirstTokenRace:
 
     async def _begin(self, candidate: Candidate) -> StartedAnswer | None:
         """Start the answer of one deployment; `None` after a failure, which is recorded."""
+        prompt = self._prompt
+        call = await calls.current().begins(
+            candidate.spent(prompt),
+            "answer",
+            expected=candidate.expected(prompt),
+            most=most(candidate.deployment, prompt),
+        )
         began = self._stats.clock()
-        stream = cast("AsyncGenerator[Delta]", candidate.model.chat(self._prompt))
-        call = calls.current().begin(spent(candidate.deployment, self._prompt), purpose="answer")
+        stream = cast("AsyncGenerator[Delta]", candidate.model.chat(prompt))
         candidate.running += 1
         try:
             first = await anext(stream, None)
@@ -130,7 +136,7 @@ class FirstTokenRace:
                     waiting, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
                 )
                 if not done and (spare := await self._attempts.spare()):
-                    task = asyncio.create_task(self._begin(spare))
+                    task = asyncio.create_task(self._begin_second(spare))
                     asked.append(task)
                     waiting.add(task)
                 if not done:
@@ -143,6 +149,14 @@ class FirstTokenRace:
         if won is None and refusal is not None:
             raise refusal
         return won
+
+    async def _begin_second(self, candidate: Candidate) -> StartedAnswer | None:
+        """Like `_begin`; `None` also if a limit leaves no room for a second call."""
+        try:
+            return await self._begin(candidate)
+        except (RateLimited, BudgetSpent) as refusal:
+            log.info("No second deployment is asked: %s", refusal.english)
+            return None
 
     async def _cancel_others(
         self, asked: Sequence[asyncio.Task[StartedAnswer | None]], won: StartedAnswer | None

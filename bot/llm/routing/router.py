@@ -13,7 +13,15 @@ from pydantic import SecretStr
 
 from bot.domain import calls
 from bot.domain.calls import Call
-from bot.domain.errors import BotError, ModelUnavailable, NotAllowed, TooLong
+from bot.domain.errors import (
+    BotError,
+    BudgetSpent,
+    ModelUnavailable,
+    NotAllowed,
+    RateLimited,
+    TooLong,
+    UnknownPrice,
+)
 from bot.domain.prompts import Capability, Image, Prompt
 from bot.domain.turns import CheckResult, Delta, Deployment, Purpose, Usage
 from bot.domain.words import marked
@@ -35,7 +43,7 @@ from bot.llm.protocol import (
 )
 from bot.llm.routing.attempts import Attempts
 from bot.llm.routing.call_stats import CallStats, Observe
-from bot.llm.routing.candidates import Candidate, DeploymentState, RequestLoad, load_of, rank, spent
+from bot.llm.routing.candidates import Candidate, DeploymentState, RequestLoad, load_of, rank
 from bot.llm.routing.connections import Connections
 from bot.llm.routing.continuation import CHARACTERS_PER_TOKEN, ContinuationDeduper, go_on
 from bot.llm.routing.first_token_race import FirstTokenRace, StartedAnswer
@@ -148,8 +156,7 @@ class Gateway:
             return Usage(deployment=prompt.deployment or "unknown", input_tokens=prompt.input_tokens)
         if prompt.capability == "image":
             return images.most(prompt, first.deployment)
-        characters = round(first.usual_output_tokens / 2 * CHARACTERS_PER_TOKEN)
-        return spent(first.deployment, prompt, characters)
+        return first.expected(prompt)
 
     def adopt(self, config: DeploymentConfig, keys: Mapping[str, SecretStr]) -> None:
         """Use these deployments from now on. Running answers end with the deployment that started them.
@@ -238,25 +245,26 @@ class Gateway:
 
     def _race(self, prompt: Prompt, tried: Sequence[Candidate]) -> FirstTokenRace:
         load = load_of(prompt)
-        attempts = self._attempts("chat", prompt.deployment, load, tried)
+        attempts = self._attempts("chat", prompt.deployment, load, "answer", tried)
         return FirstTokenRace(attempts, prompt, self._stats, self._hedge_s)
 
     async def _part(self, started: StartedAnswer, prompt: Prompt, before: str) -> AsyncGenerator[Delta]:
         """One call's part of an answer, without repetitions of the part before."""
         deduper = ContinuationDeduper(before)
-        deployment, received, estimated = started.candidate.deployment, 0, -_ESTIMATE_CHARACTERS
+        candidate, received, estimated = started.candidate, 0, -_ESTIMATE_CHARACTERS
         try:
             async with aclosing(started):
                 async for delta in started.deltas():
                     received += len(delta.text)
                     if delta.usage is not None:
                         uncounted = not (delta.usage.input_tokens or delta.usage.output_tokens)
-                        used = spent(deployment, prompt, received) if uncounted else delta.usage
+                        used = candidate.spent(prompt, received) if uncounted else delta.usage
                         started.call.end(used)
-                        started.candidate.has_answered(used.output_tokens)
+                        if not uncounted:
+                            candidate.has_answered(prompt, used)
                     elif received - estimated >= _ESTIMATE_CHARACTERS:
                         estimated = received
-                        started.call.so_far(spent(deployment, prompt, received))
+                        started.call.so_far(candidate.spent(prompt, received))
                     if delta.retracts:
                         deduper = ContinuationDeduper(before)
                         yield Delta(text=before, retracts=True)
@@ -268,6 +276,9 @@ class Gateway:
             if text := deduper.end():
                 yield Delta(text=text)
             raise
+        finally:
+            if not started.call.ended:
+                started.call.so_far(candidate.spent(prompt, received))
         if text := deduper.end():
             yield Delta(text=text)
         self._stats.took(started.candidate, "call_seconds", started.began)
@@ -277,32 +288,42 @@ class Gateway:
     ) -> tuple[tuple[Image, ...], Usage]:
         """Images from the first deployment that creates them. An interrupted stream is retried once."""
         purpose: Purpose = "edit" if prompt.edits else "image"
+
+        def begin(deployment: Deployment) -> Awaitable[Call]:
+            most = images.most(prompt, deployment)
+            return calls.current().begins(most, purpose, expected=most, most=most)
+
         return await self._call(
-            self._attempts("image", prompt.deployment, load_of(prompt)),
+            self._attempts("image", prompt.deployment, load_of(prompt), purpose),
             lambda candidate: candidate.model.draw(prompt, on_partial_image),
-            lambda deployment: calls.current().begin(images.most(prompt, deployment), purpose),
+            begin,
         )
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         """Vectors from the first deployment that answers; all of one call are of one model."""
         load = RequestLoad(input_tokens=sum(map(len, texts)) // CHARACTERS_PER_TOKEN)
 
-        def begin(deployment: Deployment) -> Call:
-            usage = Usage(deployment=deployment.name, input_tokens=load.input_tokens)
-            usage = charged(usage, usd(deployment.prices, usage), deployment.prices)
-            return calls.current().begin(usage, "embedding")
+        def begin(deployment: Deployment) -> Awaitable[Call]:
+            used = _embedded(deployment, load.input_tokens)
+            most = _embedded(
+                deployment, sum(len(text.encode()) for text in texts)
+            )  # a token has a byte or more
+            return calls.current().begins(used, "embedding", expected=used, most=most)
 
-        attempts = self._attempts("embedding", None, load)
+        attempts = self._attempts("embedding", None, load, "embedding")
         return await self._call(attempts, lambda candidate: candidate.model.embed(texts), begin)
 
     async def vectors(self, texts: Sequence[str], /) -> list[list[float]]:
         """What `embed` makes of texts, without its usage. Implements `Embed`.
 
-        Raises ModelUnavailable also if the deployments are broken: an answer does without vectors.
+        An answer does without vectors: it raises ModelUnavailable also if the deployments are broken or a limit leaves
+        no room, and NotAllowed if the price is unknown that a limit needs.
         """
         try:
             found, _ = await self.embed(texts)
-        except NOT_EMBEDDED as error:
+        except UnknownPrice as error:
+            raise NotAllowed(error.message) from error
+        except (RateLimited, BudgetSpent, *NOT_EMBEDDED) as error:
             raise ModelUnavailable(f"There are no embeddings: {error}") from error
         return found
 
@@ -310,15 +331,15 @@ class Gateway:
         self,
         attempts: Attempts,
         ask: Callable[[Candidate], Awaitable[tuple[T, Usage]]],
-        begin: Callable[[Deployment], Call],
+        begin: Callable[[Deployment], Awaitable[Call]],
     ) -> tuple[T, Usage]:
         """What the first candidate that can returns, with its usage; each call is noted."""
         broken_off = 0
         while True:
             candidate = await attempts.next()
+            call = await begin(candidate.deployment)
             began = self._stats.clock()
             candidate.running += 1
-            call = begin(candidate.deployment)
             try:
                 result, usage = await ask(candidate)
             except (ModelUnavailable, DeploymentBroken) as error:
@@ -351,6 +372,7 @@ class Gateway:
         capability: Capability,
         preferred: str | None,
         load: RequestLoad,
+        purpose: Purpose,
         tried: Sequence[Candidate] = (),
     ) -> Attempts:
         candidates = self._candidates(capability, preferred)
@@ -363,6 +385,7 @@ class Gateway:
             load,
             held=self._stats.held,
             tried=tried,
+            waiting=lambda: calls.current().waits(purpose),
         )
 
     def _candidates(self, capability: Capability, preferred: str | None) -> list[Candidate]:
@@ -425,6 +448,11 @@ class Gateway:
         return await asyncio.gather(
             *(probe(candidate.deployment, candidate.model) for candidate in self._pool)
         )
+
+
+def _embedded(deployment: Deployment, tokens: int) -> Usage:
+    usage = Usage(deployment=deployment.name, input_tokens=tokens)
+    return charged(usage, usd(deployment.prices, usage), deployment.prices)
 
 
 def connect(

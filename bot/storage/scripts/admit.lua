@@ -1,8 +1,8 @@
 -- Reserve what an event may use against every limit of its person, channel and tenant, in one step; refuse it if a limit
 -- would be exceeded. What an earlier attempt at the event reserved is released, and what it called is booked.
 -- KEYS held, holds
--- ARGV prefix of the tenant's keys, event, more (1: add to the attempt's reservation; it is the same request),
---      tokens, micro-dollars, person, channel or '', day, month, lifetime of a reservation in ms, life of held s,
+-- ARGV prefix of the tenant's keys, event, more (1: add to the attempt's reservation; it is the same request; 2: so it
+--      is, but the request itself is counted later), tokens, micro-dollars, person, channel or '', day, month, lifetime of a reservation in ms, life of held s,
 --      life of spent s, life of calls s, attempt, its charge until now with the calls that are about to be made (JSON of
 --      bot.storage.usage.charges.Charge), limits to watch (see book.lua), then of each limit: scope, measure, period,
 --      maximum, amount from which a warning is due
@@ -10,7 +10,7 @@
 --          limit to warn of (0: none), its used and reserved amount, number of notices that were added,
 --          event whose reservation has expired...}
 local LIMITS = 17
-local event, more, attempt = ARGV[2], ARGV[3] == '1', ARGV[14]
+local event, more, ahead, attempt = ARGV[2], ARGV[3] ~= '0', ARGV[3] == '2', ARGV[14]
 local at = { held = KEYS[1], prefix = ARGV[1], spent_s = ARGV[12], calls_s = ARGV[13], watched = ARGV[16] }
 local ids = { person = ARGV[6], tenant = '' }
 if ARGV[7] ~= '' then
@@ -38,9 +38,10 @@ local function keep()
   redis.call('EXPIRE', KEYS[1], ARGV[11])
 end
 
-local known = redis.call('HMGET', KEYS[1], 'done', 'day', 'told', 'told_use', 'attempt')
+local known = redis.call('HMGET', KEYS[1], 'done', 'day', 'told', 'told_use', 'attempt', 'turns')
 local begun, before = known[2] ~= false, known[5] or '' -- an older version stored no attempt
-if begun and not more and before == attempt then -- the response to the first call was lost
+local counted = tonumber(known[6] or 0) > 0 -- as a request
+if counted and not more and before == attempt then -- the response to the first call was lost
   keep()
   return answer(0, 0, 0, tonumber(known[3] or 0), tonumber(known[4] or 0))
 end
@@ -50,12 +51,12 @@ if begun and before ~= attempt then
   release(at, { 'tokens', 'microdollars' }, used)
   book_others(at, attempt)
 end
-local asks = { turns = (more or begun) and 0 or 1, tokens = tonumber(ARGV[4]), microdollars = tonumber(ARGV[5]) }
+local asks = { turns = (more or counted) and 0 or 1, tokens = tonumber(ARGV[4]), microdollars = tonumber(ARGV[5]) }
 
 local told, told_use, told_of = 0, 0, nil
 for i = LIMITS, #ARGV, 5 do
   local scope, measure, period, most = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
-  if not ((more or begun) and measure == 'turns') then
+  if measure ~= 'turns' or not (counted or more and not ahead) then
     local name, ask = counter(scope, period), asks[measure]
     local sums = redis.call('HMGET', name, measure, 'held_' .. measure, 'told_' .. measure)
     local used = tonumber(sums[1] or 0) + tonumber(sums[2] or 0)

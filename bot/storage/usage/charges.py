@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from uuid import uuid4
@@ -66,11 +65,10 @@ def charge_of(
     calls: CallLog,
     *,
     turns: int = 1,
-    expected: Sequence[Usage] = (),
     payer: User | None = None,
 ) -> Charge:
-    """The charge for an event until now, with calls that are `expected` next. `event` differs from `received` when an
-    answer is regenerated; `payer` is who asked for that, if not the sender.
+    """The charge for an event until now. `event` differs from `received` when an answer is regenerated; `payer` is
+    who asked for that, if not the sender.
     """
     channel, user = channel_of(received), payer or received.user
     return Charge(
@@ -83,7 +81,7 @@ def charge_of(
         at=now(),
         turns=turns,
         channel=channel,
-        usage=(*calls.usage, *expected),
+        usage=calls.usage,
         attempt=calls.attempt,
     )
 
@@ -131,6 +129,19 @@ class Charges:
         Raises StateUnavailable.
         """
         await self._settle(charge.tenant, charge.event, msgspec.json.encode(charge), final=False)
+
+    async def store(self, charge: Charge) -> None:
+        """Store what another process books if this one dies, in place of what was stored when the attempt reserved.
+
+        Raises StateUnavailable.
+        """
+        held = keys.of_tenant("held", charge.tenant, charge.event)
+        await self._redis.many(
+            [
+                ("HSET", held, f"charge:{charge.attempt}", msgspec.json.encode(charge)),
+                ("EXPIRE", held, keys.HELD_S),
+            ]
+        )
 
     async def give_back(self, tenant: str, event: str) -> None:
         """Drop an abandoned reservation; what its attempts cost is counted. Raises StateUnavailable."""

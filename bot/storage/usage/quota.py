@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from bot.domain import telemetry
+from bot.domain.errors import Refused
 from bot.domain.events import User, now
 from bot.domain.limits import Limit, Limits, Period, ends, refusal, unknown_price, warning
 from bot.domain.prompts import Prompt
@@ -83,24 +84,29 @@ class QuotaLedger:
         self.charges.notices.limits = limits
 
     async def reserve(
-        self, charge: Charge, estimates: Sequence[Estimate], *, more: bool = False, told: bool = True
+        self,
+        charge: Charge,
+        estimates: Sequence[Estimate],
+        *,
+        more: bool = False,
+        ahead: bool = False,
+        told: bool = True,
     ) -> str:
         """Reserve the estimates for an event. Raises RateLimited or BudgetSpent, which includes UnknownPrice.
 
         `charge` has the calls of the attempt until now, and those that are about to be made: if the process dies,
-        they are booked as they are. `more` adds to the attempt's reservation, and counts no request. Returns a
-        warning when most of a budget is used, once per period and only if `told`, else "".
+        they are booked as they are. `more` adds to the attempt's reservation, and counts no request; `ahead`: the
+        request is counted later, so its limits must not be used up. Returns a warning when most of a budget is used,
+        once per period and only if `told`, else "".
         """
         tenant, at = charge.tenant, now()
-        tokens = sum(item.tokens for item in estimates)
-        microdollars = round(sum(item.usd or 0.0 for item in estimates) * 1_000_000)
-        limits = self.limits.of(person=charge.person, channel=charge.channel, tenant=tenant)
-        limits = _check_prices(estimates, limits)
+        tokens, microdollars = _sums(estimates)
+        limits = _check_prices(estimates, self._limits_for(charge))
         answer: list[Any] = await self._redis.run(
             _ADMIT,
             [keys.of_tenant("held", tenant, charge.event), keys.of_tenant("holds", tenant)],
             [
-                *(keys.of_tenant("", tenant), charge.event, int(more), tokens, microdollars),
+                *(keys.of_tenant("", tenant), charge.event, 2 if ahead else int(more), tokens, microdollars),
                 *(charge.person, charge.channel, f"{at:%Y-%m-%d}", f"{at:%Y-%m}"),
                 *(_HOLD_MS, keys.HELD_S, keys.SPENT_S, keys.CALLS_S),
                 *(charge.attempt, msgspec.json.encode(charge), self.charges.notices.watched(tenant)),
@@ -110,18 +116,21 @@ class QuotaLedger:
         refusing, used, wait_ms, warned, warned_used, noted = map(int, answer[:6])
         self.charges.notices.added(tenant, noted)
         abandoned: list[bytes] = answer[6:]
-        for reservation in abandoned:
-            await self.charges.give_back(tenant, reservation.decode())
+        await self._release(tenant, abandoned)
         if refusing and abandoned:  # their reservations are free now
-            return await self.reserve(charge, estimates, more=more, told=told)
+            return await self.reserve(charge, estimates, more=more, ahead=ahead, told=told)
         if refusing:
-            limit = limits[refusing - 1]
-            telemetry.REFUSALS.labels(limit.scope, limit.measure, limit.period).inc()
-            asked = {"requests": 1, "tokens": tokens, "dollars": microdollars}[limit.measure]
-            raise refusal(limit, left=limit.most - used, asked=asked, at=at, minute_s=-(-wait_ms // 1000))
+            raise _refusal(limits[refusing - 1], used, (tokens, microdollars), at, wait_ms)
         telemetry.RESERVED.inc(microdollars)
         known = 0 < warned <= len(limits)  # the setting may have changed since the first attempt
         return warning(limits[warned - 1], warned_used, at) if known else ""
+
+    def _limits_for(self, charge: Charge) -> tuple[Limit, ...]:
+        return self.limits.of(person=charge.person, channel=charge.channel, tenant=charge.tenant)
+
+    async def _release(self, tenant: str, abandoned: Sequence[bytes]) -> None:
+        for reservation in abandoned:
+            await self.charges.give_back(tenant, reservation.decode())
 
     def _limits(self, user: User, channel: str) -> tuple[Limit, ...]:
         return self.limits.of(person=user.id, channel=channel, tenant=user.tenant)
@@ -207,6 +216,18 @@ class QuotaLedger:
         """The periods, longer than a minute, of the limits for a person."""
         limits = [limit for limit in self._limits(user, "") if limit.scope == "person"]
         return frozenset(limit.period for limit in limits if limit.period != "minute")
+
+
+def _refusal(limit: Limit, used: int, sums: tuple[int, int], at: datetime, wait_ms: int) -> Refused:
+    telemetry.REFUSALS.labels(limit.scope, limit.measure, limit.period).inc()
+    asked = {"requests": 1, "tokens": sums[0], "dollars": sums[1]}[limit.measure]
+    return refusal(limit, left=limit.most - used, asked=asked, at=at, minute_s=-(-wait_ms // 1000))
+
+
+def _sums(estimates: Sequence[Estimate]) -> tuple[int, int]:
+    """Tokens, and micro-dollars."""
+    dollars = sum(item.usd or 0.0 for item in estimates)
+    return sum(item.tokens for item in estimates), round(dollars * 1_000_000)
 
 
 def _check_prices(estimates: Sequence[Estimate], limits: tuple[Limit, ...]) -> tuple[Limit, ...]:

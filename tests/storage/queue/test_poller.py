@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import pytest
+import uvloop
 
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
@@ -110,3 +112,14 @@ async def test_a_poller_that_fails_ends_with_its_error(inbox: Inbox) -> None:
     with pytest.raises(RuntimeError, match="boom"):
         async with asyncio.timeout(PATIENCE_S):
             await Poller(inbox, 4, begin=begin, stop=lambda _: None).run(asyncio.Event())
+
+
+def test_what_is_due_at_once_ends_no_worker() -> None:
+    """A worker ended with an AttributeError: uvloop's timers of less than a millisecond don't say when they are due."""
+
+    async def look() -> None:
+        poller = Poller(cast("Inbox", None), 1, begin=cast("Any", None), stop=print)
+        for _ in range(50):
+            poller._look_in(3, 0.1)  # pyright: ignore[reportPrivateUsage]
+
+    uvloop.run(look())

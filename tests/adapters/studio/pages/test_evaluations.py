@@ -98,7 +98,7 @@ async def test_evaluation_runs_are_single_and_limited(
         context=whole.services.eval_context,
         folder=FOLDER / "evaluations",
         run_store=RunStore(tmp_path),
-        charges=whole.services.storage.charges,
+        ledger=whole.services.storage.ledger,
     )
     begun = asyncio.Event()
 

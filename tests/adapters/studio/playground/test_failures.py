@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -90,7 +91,7 @@ async def client(models: FailingModels) -> AsyncIterator[Client]:
     pages = [
         PlaygroundPage(playground, unused, unused, unused),
         ImagesPage(playground),
-        EmbeddingsPage(cast("PromptLibrary", models)),
+        EmbeddingsPage(cast("PromptLibrary", models), lambda _: nullcontext()),
         EvaluationsPage(cast("EvalRunner", PastRuns())),
     ]
     guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES})
