@@ -2,10 +2,10 @@
 -- would be exceeded. What an earlier attempt at the event reserved is released, and what it called is booked.
 -- KEYS held, holds
 -- ARGV prefix of the tenant's keys, event, more (1: add to the attempt's reservation; it is the same request; 2: so it
---      is, but the request itself is counted later), tokens, micro-dollars, person, channel or '', day, month, lifetime of a reservation in ms, life of held s,
---      life of spent s, life of calls s, attempt, its charge until now with the calls that are about to be made (JSON of
---      bot.storage.usage.charges.Charge), limits to watch (see book.lua), then of each limit: scope, measure, period,
---      maximum, amount from which a warning is due
+--      is, but the request itself is counted later), tokens, micro-dollars, person, channel or '', day, month,
+--      lifetime of a reservation in ms, life of held s, life of spent s, life of calls s, attempt, its charge until now
+--      with the calls that are about to be made (JSON of bot.storage.usage.charges.Charge), limits to watch (see
+--      book.lua), then of each limit: scope, measure, period, maximum, amount from which a warning is due
 -- Returns {limit that refuses (0: none), its used and reserved amount, ms until its minute ends,
 --          limit to warn of (0: none), its used and reserved amount, number of notices that were added,
 --          event whose reservation has expired...}
