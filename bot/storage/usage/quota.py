@@ -113,17 +113,16 @@ class QuotaLedger:
                 *(argument for limit in limits for argument in self._arguments(limit, told)),
             ],
         )
-        refusing, used, wait_ms, warned, warned_used, noted = map(int, answer[:6])
+        (refusing, used, wait_ms, warned, warned_used, noted), abandoned = map(int, answer[:6]), answer[6:]
         self.charges.notices.added(tenant, noted)
-        abandoned: list[bytes] = answer[6:]
         await self._release(tenant, abandoned)
         if refusing and abandoned:  # their reservations are free now
             return await self.reserve(charge, estimates, more=more, ahead=ahead, told=told)
         if refusing:
             raise _refusal(limits[refusing - 1], used, (tokens, microdollars), at, wait_ms)
         telemetry.RESERVED.inc(microdollars)
-        known = 0 < warned <= len(limits)  # the setting may have changed since the first attempt
-        return warning(limits[warned - 1], warned_used, at) if known else ""
+        # the setting may have changed since the first attempt
+        return warning(limits[warned - 1], warned_used, at) if 0 < warned <= len(limits) else ""
 
     def _limits_for(self, charge: Charge) -> tuple[Limit, ...]:
         return self.limits.of(person=charge.person, channel=charge.channel, tenant=charge.tenant)
