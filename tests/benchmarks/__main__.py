@@ -1,8 +1,8 @@
 """Parley beside the floor program, many conversations at once, and one: `make bench`.
 
-`python -m tests.benchmarks` takes about two minutes. At the end it prints how close estimates of
-tokens are. The floor and Parley run in turn, so that a machine that
-is busy with something else slows both. What else is measured has a command of its own:
+`python -m tests.benchmarks` takes about two minutes. At the end it prints the round trips to Redis of a turn, and how
+close estimates of tokens are. The floor and Parley run in turn, so that a machine that is busy with something else
+slows both. What else is measured has a command of its own:
 
 - `tests.benchmarks.turns`: one such run, with its load and its pace as options
 - `tests.benchmarks.workers`: how throughput grows with worker processes
@@ -17,11 +17,14 @@ is busy with something else slows both. What else is measured has a command of i
 import argparse
 import statistics
 import sys
+import tempfile
+from pathlib import Path
 
 import uvloop
 
 from tests.benchmarks import tokens
 from tests.benchmarks.turns import Measured, measure, milliseconds, parser
+from tests.support import round_trips, servers
 
 FLOOR = [sys.executable, "-m", "tests.benchmarks.floor"]
 ROUNDS = 3
@@ -66,6 +69,11 @@ async def main() -> None:
         print(f"\nAdded to the first text, {name}: {added} ms (median, p99)")
     one = await measure(options("--conversations", "1", "--seconds", "6"))
     table("one conversation", {"Parley": one})
+    with tempfile.TemporaryDirectory() as folder:
+        socket = Path(folder, "redis.sock")
+        with servers.running(servers.Server(Path(folder), "--unixsocket", str(socket))):
+            trips = await round_trips.of_one_turn(f"unix://{socket}")
+    print(f"\nRound trips to Redis of one turn: {len(trips)} ({', '.join(trips)})")
     tokens.main()
 
 
