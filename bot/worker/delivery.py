@@ -66,6 +66,7 @@ class Delivery:
         storing: asyncio.Future[None] | None = None
         if builder.keep and (builder.sent or builder.calls):
             storing = asyncio.ensure_future(job.store_reply(request))
+            storing.add_done_callback(_read)  # also if this attempt is cancelled before it looks
         try:
             post = await self._show(job, asyncio.shield(opened), turn.reply)
         except BaseException:
@@ -76,7 +77,6 @@ class Delivery:
         if storing is not None:
             # If only storing failed, the commit stores everything.
             await asyncio.wait([storing])
-            storing.exception()
         final = job.reply or request
         await self._commit(job, turn, final)
         if request.charge is not None:
@@ -175,6 +175,11 @@ class Delivery:
     async def _commit(self, job: Job, turn: Turn, request: CommitRequest) -> None:
         await job.commit(_with(request, turn, request.dead_letter_reason))
         telemetry.count(turn)
+
+
+def _read(done: asyncio.Future[None]) -> None:
+    if not done.cancelled():
+        done.exception()
 
 
 def _with(request: CommitRequest, turn: Turn, reason: str) -> CommitRequest:

@@ -1,8 +1,10 @@
 """A finished reply is stored before it is shown: later attempts only deliver it."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator
 from itertools import accumulate
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -11,6 +13,7 @@ from bot.domain.adapter import Lease, StreamRecord
 from bot.domain.errors import (
     BotError,
     ConfigError,
+    LeaseLost,
     ModelUnavailable,
     PlatformUnavailable,
     StateUnavailable,
@@ -473,6 +476,30 @@ async def test_a_normal_answer_waits_for_no_storing(
     monkeypatch.setattr(harness.inbox, "store_reply", late)
     (turn,) = await harness.answer(received("hello"))
     assert turn.undelivered is None
+
+
+async def test_a_storing_that_fails_late_is_quiet(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is stopped while it stores a reply reports no exception of a task that nobody waits for."""
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    storing, lost, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def fails(claim: Claim, request: CommitRequest) -> None:
+        storing.set()
+        await lost.wait()
+        ended.set()
+        raise LeaseLost(claim.conversation)
+
+    monkeypatch.setattr(harness.inbox, "store_reply", fails)
+    await harness.accept(received("hello"))
+    async with harness.working(drain_s=0):
+        await storing.wait()
+        await harness.until(lambda: bool(harness.adapter.replies))
+    lost.set()
+    await ended.wait()
+    await asyncio.sleep(0)
+    gc.collect()
+    assert reported == []
 
 
 async def test_without_redis_the_commit_stores_all(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
