@@ -183,7 +183,7 @@ explain() {
         say "The package index can't be reached. Is this machine online? Behind a proxy or with a mirror, name it:"
         say "  HTTPS_PROXY=http://HOST:PORT or PIP_INDEX_URL=https://HOST/simple"
     elif grep -q 'No space left on device' "$log"; then
-        say "The disk is full; Parley needs about 200 MB here, and 700 MB for development."
+        say "The disk is full; Parley needs about 300 MB here, and 800 MB for development."
     fi
     say "Then run the same command again: what has been downloaded is kept. docs/install.md tells more."
 }
