@@ -206,7 +206,7 @@ async def test_a_stopped_answer_is_charged_by_estimate(harness: Harness, azure: 
     (turn,) = await harness.turns.turns(CONVERSATION)
     assert turn.usage
     assert all(one.estimated and (one.usd or 0) > 0 for one in turn.usage)
-    assert dollars(turn).startswith("about $")
+    assert dollars(turn.usage).startswith("about $")
 
 
 async def test_a_hedged_request_charges_both_deployments(
