@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bot.domain.calls import unattributed
 from bot.files.process_pool import ProcessPool
@@ -12,6 +13,9 @@ from bot.storage.redis.client import Redis
 from tests.support import servers
 from tests.support.harness import Harness
 from tests.support.patience import PATIENCE_S
+
+settings.register_profile("parley", deadline=None)  # on a busy machine any example may take long
+settings.load_profile("parley")
 
 PERMANENT = {kind.name for kind in keys.KINDS if kind.permanent}
 DECLARED = {kind.name for kind in keys.KINDS}

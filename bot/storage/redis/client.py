@@ -23,6 +23,7 @@ from redis.exceptions import (
 from bot.domain.errors import StateUnavailable
 from bot.domain.turns import CheckResult
 from bot.storage.redis import tasks, urls
+from bot.storage.redis.replication import ConnectedReplicas
 from bot.storage.redis.sentinels import Sentinels
 
 Key: TypeAlias = str | bytes
@@ -98,8 +99,8 @@ class Redis:
     """One server, a cluster, or a master behind sentinels (`bot.storage.redis.urls`).
 
     At most `connections` commands run at once, per node of a cluster; others wait. Commands without a response
-    within `timeout_s` seconds raise StateUnavailable. Scripts that run only count once so many `replicas` have
-    confirmed what they wrote, so that no failover loses it.
+    within `timeout_s` seconds raise StateUnavailable. Scripts that run only count once at least so many `replicas`, and
+    all that are connected, have confirmed what they wrote, so that no failover loses it.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Redis:
     ) -> None:
         self.url = url
         self.replicas = replicas
+        self._connected = ConnectedReplicas(replicas)
         self._free = asyncio.Semaphore(connections)
         # Spare connections for the cluster client's own commands.
         self._client = urls.connect(
@@ -137,7 +139,8 @@ class Redis:
 
     async def _confirmed(self, *command: Argument) -> Any:
         """Run a script, and WAIT for replicas on the same connection, because WAIT looks at the writes of its own."""
-        wait = ("WAIT", self.replicas, _CONFIRM_MS)
+        wanted = await self._wanted(command[3])
+        wait = ("WAIT", wanted, _CONFIRM_MS)
         if isinstance(self._client, RedisCluster):
             result, confirmed = await self._on_node(self._client, command[3], command, wait)
         else:
@@ -145,11 +148,30 @@ class Redis:
         for answer in (result, confirmed):
             if isinstance(answer, Exception):
                 raise answer
-        if confirmed < self.replicas:
+        if confirmed < wanted and confirmed < (wanted := await self._wanted(command[3], again=True)):
             await self._find_master()
-            words = f"confirmed by {confirmed} of {self.replicas} replicas (PARLEY_REDIS_REPLICAS)"
+            words = f"confirmed by {confirmed} of {wanted} replicas (PARLEY_REDIS_REPLICAS)"
             raise StateUnavailable(f"Redis does not keep writes safely: {words}")
         return result
+
+    async def _wanted(self, key: Argument, *, again: bool = False) -> int:
+        """How many replicas of the master of this key have to confirm a write; read once a second, or `again`."""
+        master, cluster = "", self._client
+        if isinstance(cluster, RedisCluster):
+            await cluster.initialize()
+            node = cluster.get_node_from_key(cast(str, key))
+            master = str(node.name) if node is not None else ""
+        known = self._connected.wanted(master)
+        if known is not None and not again:
+            return known
+        asked = ("INFO", "replication")
+        if isinstance(cluster, RedisCluster):
+            (info,) = await self._on_node(cluster, key, asked)
+        else:
+            info = await cluster.execute_command(*asked)
+        if isinstance(info, Exception):
+            raise info
+        return self._connected.read(master, info)
 
     async def _on_master(self, *commands: Sequence[Argument]) -> list[Any]:
         """The results, or errors, of commands in one round trip, if the server was still the master afterwards."""

@@ -9,7 +9,7 @@ import pytest
 
 from bot.domain.errors import StateUnavailable
 from bot.storage.queue.inbox import Inbox
-from bot.storage.redis import client, keys
+from bot.storage.redis import client, keys, replication
 from bot.storage.redis.client import Redis, mapped
 from tests.failover.systems import paused
 from tests.support import servers
@@ -65,6 +65,25 @@ async def test_what_no_replica_has_is_not_acknowledged(pair: tuple[Server, Serve
                     await inbox_of(other).accept(received(event="b"))
         servers.until(lambda: master.ask("WAIT", 1, 100) == 1, "the replica")
         assert await inbox_of(redis).accept(received(event="b")) == "duplicate", "it is there only once"
+
+
+async def test_each_connected_replica_has_what_is_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 127: a sentinel may promote either of two replicas, whichever is said to have more."""
+    master = Server(tmp_path / "master")
+    source = ("--replicaof", f"{HOST} {master.port}", "--repl-diskless-sync-delay", "0")
+    replicas = [Server(tmp_path / f"replica-{number}", *source) for number in (1, 2)]
+    with servers.running(master, *replicas):
+        servers.until(lambda: master.ask("WAIT", 2, 100) == 2, "the replicas")
+        async with connected(master, replicas=1) as redis:
+            await stored(redis, "a")
+            with paused(replicas[0]):
+                monkeypatch.setattr(replication, "HANGS_S", 3600)
+                with pytest.raises(StateUnavailable, match="confirmed by 1 of 2 replicas"):
+                    await inbox_of(redis).accept(received(event="b"))
+                monkeypatch.setattr(replication, "HANGS_S", 0)  # it hangs, and is not waited for
+                await stored(redis, "b")
 
 
 async def test_the_check_knows_about_replicas(pair: tuple[Server, Server]) -> None:

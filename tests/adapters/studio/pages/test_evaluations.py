@@ -1,6 +1,7 @@
 """Evaluations in the studio: run, watched, read case by case."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ async def test_a_run_is_started_watched_and_read(page: Page, whole: Whole) -> No
     await expect(case.locator(".answer")).to_contain_text("Freitag")
     await page.get_by_role("link", name="All runs").click()
     await expect(page.get_by_role("row", name="translate 3/3 no earlier run")).to_be_visible()
-    await page.goto(f"{whole.url}/studio/usage?by=turns")
-    await expect(page.get_by_role("row", name="studio/evaluation")).to_be_visible()
+    await page.goto(f"{whole.url}/studio/usage?by=tokens")
+    await expect(page.get_by_role("row", name=re.compile(r"evaluation \d"))).to_be_visible()
+    await expect(page.get_by_role("row", name="studio/evaluation")).to_be_hidden()  # its person pays
 
 
 @pytest.mark.browser
