@@ -11,6 +11,7 @@ from typing import Literal
 from bot.domain.errors import LeaseLost, StateUnavailable
 from bot.storage.live.event_stream import EventStream
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
+from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from bot.worker.poller import Poller
 from tests.failover.systems import System, pause, resume
@@ -58,6 +59,7 @@ class Run:
         self._system, self._random, self._replicas = system, Random(seed), replicas
         self._over = asyncio.Event()
         self._failed_over = asyncio.Event()
+        self._unconfirmed: dict[str, str] = {}
         self.outcome = Outcome()
 
     async def run(self, deed: Deed) -> Outcome:
@@ -78,6 +80,7 @@ class Run:
             self._over.set()
             await asyncio.gather(*senders)
             await self._drained()
+            await self._count_unconfirmed(third)
             self.outcome.streamed = await _within(stream, PATIENCE_S)
             until.set()
             await asyncio.gather(*workers, publishing)
@@ -115,6 +118,16 @@ class Run:
             await asyncio.sleep(0.5)
             still = still + 1 if self.outcome.answered.total() == answered else 0
             answered = self.outcome.answered.total()
+
+    async def _count_unconfirmed(self, redis: Redis) -> None:
+        """A commit that was not confirmed before its lease ended may have been kept: then nobody answers again.
+
+        That its event was kept, too, is written with it: otherwise both are lost.
+        """
+        for event in self.outcome.lost:
+            conversation = self._unconfirmed.get(event)
+            if conversation is not None and await redis.call("EXISTS", keys.of("seen", conversation, event)):
+                self.outcome.answered[event] += 1
 
     @asynccontextmanager
     async def _connected(self) -> AsyncGenerator[Redis]:
@@ -161,12 +174,16 @@ class Run:
         await asyncio.gather(*running)
 
     async def _answer(self, inbox: Inbox, claim: Claim) -> None:
+        confirmed = True
         while claim.event is not None:
             try:
                 await inbox.commit(claim, CommitRequest(turn=None))
             except StateUnavailable:
+                confirmed = False
                 await asyncio.sleep(0.1)
             except LeaseLost:
+                if not confirmed:
+                    self._unconfirmed[claim.event.id] = claim.conversation
                 return
             else:
                 self.outcome.answered[claim.event.id] += 1

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -128,11 +128,10 @@ class Billing(AzureSimulator):
         return Answer(text=text * 50 if kind == "long" else text, chunks=4)
 
     async def _stream(
-        self, request: web.Request, deployment: str, events: tuple[bytes, ...], lead: int
+        self, request: web.Request, deployment: str, events: Iterable[bytes], lead: int
     ) -> web.StreamResponse:
         question, kind = _named((await request.read()).decode(errors="replace"))
-        if kind == "cached":
-            events = tuple(map(_cached, events))
+        events = tuple(map(_cached, events) if kind == "cached" else events)
         if kind == "uncounted":
             events = tuple(
                 event for event in events if b'"usage": {' not in event and b'"usage":{' not in event
