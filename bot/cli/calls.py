@@ -18,16 +18,8 @@ if TYPE_CHECKING:
 _COLUMNS = (
     *("at", "tenant", "person", "channel", "template", "event", "attempt", "purpose", "outcome"),
     *("deployment", "model", "input_tokens", "cached_tokens", "cache_write_tokens", "image_input_tokens"),
-    *(
-        "output_tokens",
-        "reasoning_tokens",
-        "images",
-        "usd",
-        "price",
-        "currency",
-        "exchange_rate",
-        "estimated",
-    ),
+    *("output_tokens", "reasoning_tokens", "images", "usd", "price", "currency", "exchange_rate"),
+    "estimated",
 )
 
 

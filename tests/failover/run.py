@@ -120,9 +120,9 @@ class Run:
             answered = self.outcome.answered.total()
 
     async def _count_unconfirmed(self, redis: Redis) -> None:
-        """A commit that was not confirmed before its lease ended may have been kept: then nobody answers again.
+        """Count commits that were kept, although no confirmation came before their lease ended: nobody repeats those.
 
-        That its event was kept, too, is written with it: otherwise both are lost.
+        One script writes the event and `seen`. So where `seen` is, the event was kept, and only a commit removes it.
         """
         for event in self.outcome.lost:
             conversation = self._unconfirmed.get(event)

@@ -30,10 +30,6 @@ class ConnectedReplicas:
     def read(self, master: str, info: Mapping[str, Any]) -> int:
         """How many have to confirm, according to INFO replication."""
         replicas = [cast("Mapping[str, Any]", one) for one in info.values() if isinstance(one, Mapping)]
-        number = sum(one.get("state") == "online" and _lag(one) <= HANGS_S for one in replicas)
+        number = sum(one.get("state") == "online" and int(one.get("lag", 0)) <= HANGS_S for one in replicas)
         self._known[master] = number, monotonic()
         return max(self._least, number)
-
-
-def _lag(replica: Mapping[str, Any]) -> int:
-    return int(replica.get("lag", 0))
