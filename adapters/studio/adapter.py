@@ -16,6 +16,7 @@ from adapters.studio.chat.frames import milliseconds
 from adapters.studio.chat.growing_text import GrowingHtml
 from adapters.studio.page import Page, PageRegistry
 from adapters.studio.pages.chat import ChatPage
+from adapters.studio.pages.shared import SharedPage
 from adapters.studio.pages.sign_in import SignInPage
 from bot.domain.adapter import Accept, require_lease
 from bot.domain.errors import NotAllowed, PlatformUnavailable, StateUnavailable
@@ -24,6 +25,7 @@ from bot.domain.prompts import Image
 from bot.domain.turns import CheckResult, Reply
 from bot.storage.conversations.turns import Turns
 from bot.storage.live.event_stream import EventStream
+from bot.storage.studio.shared_links import SharedLinks
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +61,19 @@ class StudioAdapter:
         guard: Guard,
         pages: Sequence[Page] = (),
         *,
+        links: SharedLinks | None = None,
         streams: Streams | None = None,
         public_url: str = "",
     ) -> None:
-        """`pages` are those beside the chat, in the order of the menu; `streams` is what they share with it."""
+        """`pages` are those beside the chat, in the order of the menu; `streams` is what they share with it.
+
+        Without `links` conversations can't be shared.
+        """
         self._event_stream = event_stream
         self._turns = turns
         self._guard = guard
         self._pages = pages
+        self._links = links
         self._streams = streams or Streams()
         self._public_url = public_url
         self._writing = BoundedCache[str, _AnswerWriter](MOST_AT_ONCE)
@@ -79,6 +86,7 @@ class StudioAdapter:
     async def __aexit__(self, *error: object) -> None:
         """Ends the event streams."""
         await self._streams.hang_up()
+        await self._guard.close()
         if self._guard.entra is not None:
             await self._guard.entra.close()
 
@@ -86,7 +94,8 @@ class StudioAdapter:
         """The chat at `/`, and everything else under `/studio/`."""
         sign_in = SignInPage(self._guard, self._public_url)
         chat = ChatPage(self._event_stream, self._turns, self._streams, accept)
-        return PageRegistry(self._guard, (sign_in, chat, *self._pages)).routes()
+        shared = [SharedPage(self._turns, self._links)] if self._links is not None else []
+        return PageRegistry(self._guard, (sign_in, chat, *shared, *self._pages)).routes()
 
     async def listen(self, accept: Accept) -> None:
         """Until cancelled; ends the streams to the pages, which would keep the server from stopping."""

@@ -112,6 +112,8 @@ class Settings(BaseSettings):
     parley_studio_entra_editors: str = "Parley.Editor"
     parley_studio_entra_operators: str = "Parley.Operator"
     parley_studio_entra_authority: str = "https://login.microsoftonline.com"
+    parley_studio_session_hours: Annotated[float, Field(ge=0.25, le=720)] = 12.0
+    parley_studio_session_idle_minutes: Annotated[int, Field(ge=5, le=43_200)] = 240
     parley_secret_keys: SecretStr | None = None
 
     # --- capacity and times

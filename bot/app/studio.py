@@ -16,6 +16,7 @@ from adapters.studio.pages.feedback import FeedbackPage
 from adapters.studio.pages.images import ImagesPage
 from adapters.studio.pages.live import LivePage
 from adapters.studio.pages.prompts import PromptsPage
+from adapters.studio.pages.sessions import SessionsPage
 from adapters.studio.pages.usage import UsagePage
 from adapters.studio.playground.playground import PlaygroundPage
 from bot.app.services import Services
@@ -30,6 +31,9 @@ from bot.storage.conversations.votes import Votes
 from bot.storage.live.event_stream import EventStream
 from bot.storage.prompts.preferences import PreferenceStore
 from bot.storage.prompts.saved_configs import SavedConfigs
+from bot.storage.redis.client import Redis
+from bot.storage.studio.sessions import Sessions
+from bot.storage.studio.shared_links import SharedLinks
 from bot.storage.usage.reports import UsageReports
 from bot.storage.usage.reserver import charged
 
@@ -38,18 +42,26 @@ if TYPE_CHECKING:
 
 
 def studio_adapter(services: Services) -> StudioAdapter:
-    settings, streams = services.settings, Streams()
+    settings, storage, streams = services.settings, services.storage, Streams()
+    guard = _guard(settings, storage.redis)
     return StudioAdapter(
-        EventStream(services.storage.redis),
-        services.storage.turns,
-        _guard(settings),
-        _pages(services, streams),
+        EventStream(storage.redis),
+        storage.turns,
+        guard,
+        _pages(services, guard, streams),
+        links=SharedLinks(storage.redis, life_s=settings.parley_retention_days * 86_400),
         streams=streams,
         public_url=settings.parley_public_url or "",
     )
 
 
-def _pages(services: Services, streams: Streams) -> tuple[Page, ...]:
+def studio_sessions(settings: Settings, redis: Redis) -> Sessions:
+    """The sessions of people who are signed in."""
+    hours, idle_minutes = settings.parley_studio_session_hours, settings.parley_studio_session_idle_minutes
+    return Sessions(redis, idle_s=60 * idle_minutes, absolute_s=int(3600 * hours))
+
+
+def _pages(services: Services, guard: Guard, streams: Streams) -> tuple[Page, ...]:
     """The registry: every page beside the chat, in the order of the menu."""
     settings, storage, library = services.settings, services.storage, services.library
     votes = Votes(storage.redis)
@@ -81,10 +93,11 @@ def _pages(services: Services, streams: Streams) -> tuple[Page, ...]:
         EvaluationsPage(eval_runner),
         UsagePage(UsageReports(storage.redis), assignments, storage.ledger),
         DeploymentsPage(services.gateway, services.latency, services.storage.ledger),
+        SessionsPage(guard),
     )
 
 
-def _guard(settings: Settings) -> Guard:
+def _guard(settings: Settings, redis: Redis) -> Guard:
     return Guard(
         {
             "viewer": settings.parley_studio_viewer_token,
@@ -92,6 +105,7 @@ def _guard(settings: Settings) -> Guard:
             "operator": settings.parley_studio_token,
         },
         _entra(settings),
+        studio_sessions(settings, redis),
     )
 
 

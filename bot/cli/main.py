@@ -14,6 +14,7 @@ from bot.cli.console import load_settings, run
 from bot.cli.evaluate import evaluate
 from bot.cli.prices import prices
 from bot.cli.prompts import prompts
+from bot.cli.sessions import sessions
 from bot.cli.usage import usage
 from bot.cli.why import why
 from bot.domain.errors import BotError, ConfigError
@@ -37,6 +38,7 @@ manifest = typer.Typer(no_args_is_help=True, help="Create the app manifest for S
 parley.add_typer(manifest, name="manifest")
 parley.add_typer(prompts, name="prompts")
 parley.add_typer(prices, name="prices")
+parley.add_typer(sessions, name="sessions")
 
 
 def main() -> None:

@@ -96,9 +96,10 @@ class Assignment(Frozen):
 
 
 class SavedConfig(Frozen):
-    """A playground configuration saved for everybody; `setups` is its JSON, as the page stores it.
+    """A saved configuration of the playground; `setups` is its JSON, as the page stores it.
 
-    `owner` is the id of the user who saved it; empty if an older version did.
+    `owner` is the id of the user whose it is, `author` their name. `shared` says whether all editors may open it.
+    Older versions stored neither: there every editor could, and the earliest named no owner.
     """
 
     id: str
@@ -107,3 +108,4 @@ class SavedConfig(Frozen):
     at: datetime
     setups: str
     owner: str = ""
+    shared: bool = True

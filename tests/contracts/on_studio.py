@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from adapters.studio import StudioAdapter
 from adapters.studio.auth.guard import Guard
 from bot.domain.adapter import Adapter
-from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
+from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory, MemorySessions
 from tests.contracts.platform import FakeSelfService
 
 CONVERSATION = "c" * 32
@@ -31,7 +31,9 @@ class OnStudio:
         self.self_service = FakeSelfService()
         self.event_stream = MemoryFeed()
         self.history = MemoryHistory()
-        self.adapter: Adapter = StudioAdapter(self.event_stream, self.history, Guard({"operator": TOKEN}))
+        self.adapter: Adapter = StudioAdapter(
+            self.event_stream, self.history, Guard({"operator": TOKEN}, sessions=MemorySessions())
+        )
 
     async def __aenter__(self) -> Self:
         await self.adapter.__aenter__()
@@ -95,4 +97,6 @@ class OnStudio:
         self.event_stream.away = on
 
     async def another(self) -> Adapter:
-        return await StudioAdapter(self.event_stream, self.history, Guard({"operator": TOKEN})).__aenter__()
+        return await StudioAdapter(
+            self.event_stream, self.history, Guard({"operator": TOKEN}, sessions=MemorySessions())
+        ).__aenter__()

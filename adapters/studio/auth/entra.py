@@ -6,9 +6,9 @@ import re
 import secrets
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from adapters.shared.entra import Keys
 from adapters.shared.http_responses import SMALL_BYTES, read_object
-from adapters.studio.auth.session import PENDING_S, ROLES, SESSION_S, Person, Role
+from adapters.studio.auth.session import HIGHEST_FIRST, PENDING_S, ROLES, Person, Role
 from bot.domain.errors import NotAllowed, PlatformUnavailable, Unauthentic
 from bot.domain.turns import CheckResult
 
@@ -28,10 +28,8 @@ log = logging.getLogger(__name__)
 
 LEEWAY_S = 60
 """Tolerated difference between Entra's clock and ours."""
-HIGHEST_FIRST: tuple[Role, ...] = ROLES[::-1]
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PATIENCE = aiohttp.ClientTimeout(total=20)
-_K = TypeVar("_K", "_Pending", Person)
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,14 +59,18 @@ class _Pending(msgspec.Struct, frozen=True, kw_only=True):
 class Entra:
     """Keeps nothing of a sign-in on the server, so that any process can finish what another began.
 
-    Cookies are encrypted with keys derived from the client secret: a new secret signs everyone out.
+    The cookie of a sign-in that has begun is encrypted with a key derived from the client secret.
     """
 
     def __init__(self, registration: Registration) -> None:
         self._app = registration
+        self._grants = {
+            role: frozenset(map(_comparable, names)) for role, names in registration.roles.items()
+        }
         self._net: tuple[aiohttp.ClientSession, Keys] | None = None
-        self._begun = self._cipher("sign-in")
-        self._signed_in = self._cipher("session")
+        self._begun = Fernet(urlsafe_b64encode(self._derived("sign-in")))
+        self.session_key = self._derived("session")
+        """Signs the cookies of sessions: a new client secret signs everybody out."""
 
     async def open(self) -> None:
         """Open the connections, on the running loop."""
@@ -113,9 +115,11 @@ class Entra:
         pending = _Pending(state=state, nonce=nonce, verifier=verifier, to=to)
         return f"{metadata['authorization_endpoint']}?{urlencode(query)}", _seal(self._begun, pending)
 
-    async def finish(self, cookie: str, query: Mapping[str, str], redirect_uri: str) -> tuple[Person, str]:
-        """Who signed in, and where they were going. Raises NotAllowed, PlatformUnavailable."""
-        pending = _unseal(self._begun, cookie, PENDING_S, _Pending)
+    async def finish(
+        self, cookie: str, query: Mapping[str, str], redirect_uri: str
+    ) -> tuple[Person, frozenset[str], str]:
+        """Who signed in, what grants them roles, and where they were going. Raises NotAllowed, PlatformUnavailable."""
+        pending = _unseal(self._begun, cookie)
         state = query.get("state", "").encode(errors="replace")
         if pending is None or not hmac.compare_digest(pending.state.encode(), state):
             raise NotAllowed("This sign-in expired, or was begun in another window. Try again.")
@@ -128,7 +132,7 @@ class Entra:
         except (jwt.PyJWTError, Unauthentic) as error:
             log.warning("a sign-in to the studio was refused: %s", error)
             raise NotAllowed("The response of Microsoft Entra ID could not be verified. Try again.") from None
-        return self._person(claims), pending.to
+        return *self._person(claims), pending.to
 
     async def metadata(self) -> Mapping[str, Any]:
         """The tenant's endpoints. Raises PlatformUnavailable."""
@@ -190,52 +194,63 @@ class Entra:
             raise Unauthentic("the token is of another tenant")
         return claims
 
-    def _person(self, claims: Mapping[str, Any]) -> Person:
-        """The person with their highest role. Raises NotAllowed."""
+    def _person(self, claims: Mapping[str, Any]) -> tuple[Person, frozenset[str]]:
+        """The person with their highest role, and what grants them roles. Raises NotAllowed."""
         held = {str(one) for name in ("roles", "groups") for one in _listed(claims.get(name))}
+        grants = frozenset(map(_comparable, held)) & frozenset().union(*self._grants.values())
         login = _plain(claims.get("preferred_username") or claims.get("email") or "")
         name = _plain(claims.get("name") or login or claims["sub"])
-        role: Role | None = next((one for one in HIGHEST_FIRST if held & self._app.roles[one]), None)
+        role = self.role_of(grants)
         if role is None:
-            log.info("%s has no role in the studio", login or name)
-            if "groups" in (claims.get("_claim_names") or {}):
-                log.warning("%s is in more groups than a token holds: assign app roles", login or name)
-            raise NotAllowed(
-                f"You are signed in as {login or name}, but have no role here yet. Ask an administrator of "
-                f"your organisation to assign you {self.roles_in_words()}, then sign in again."
+            raise NotAllowed(self._without_role(login or name, claims))
+        person = Person(role=role, id=str(claims.get("oid") or claims["sub"])[:128], name=name, login=login)
+        return person, grants
+
+    def role_of(self, grants: Collection[str]) -> Role | None:
+        """The highest role that these app roles and groups grant by today's settings."""
+        return next((role for role in HIGHEST_FIRST if not self._grants[role].isdisjoint(grants)), None)
+
+    def _without_role(self, who: str, claims: Mapping[str, Any]) -> str:
+        """Why somebody can't come in, and who can change that."""
+        if "groups" in (claims.get("_claim_names") or {}):  # Entra's "groups overage claim"
+            log.warning("%s is in more groups than a token holds: assign an app role", who)
+            return (
+                f"You are signed in as {who}, but are in too many groups: Microsoft Entra ID names at most 200 at a "
+                "sign-in, so Parley can't see whether one of yours grants a role. Ask an administrator of your "
+                "organisation to assign you an app role instead of a group, then sign in again."
             )
-        return Person(role=role, id=str(claims.get("oid") or claims["sub"])[:128], name=name, login=login)
+        log.info("%s has no role in the studio", who)
+        return (
+            f"You are signed in as {who}, but have no role here yet. Ask an administrator of "
+            f"your organisation to assign you {self.roles_in_words()}, then sign in again."
+        )
 
     def roles_in_words(self) -> str:
         """What grants access, as text."""
         names = [name for role in ROLES for name in sorted(self._app.roles[role])]
         return f"one of these roles in Microsoft Entra ID: {', '.join(names)}"
 
-    # -------------------------------------------------------------- the session
-
-    def cookie(self, person: Person) -> str:
-        """The value of a session's cookie."""
-        return _seal(self._signed_in, person)
-
-    def person(self, cookie: str) -> Person | None:
-        """Whose session this is; None if it has expired or is not ours."""
-        return _unseal(self._signed_in, cookie, SESSION_S, Person)
-
-    def _cipher(self, purpose: str) -> Fernet:
+    def _derived(self, purpose: str) -> bytes:
         label = f"parley studio {purpose} {self._app.tenant} {self._app.client_id}"
         secret = self._app.client_secret.get_secret_value().encode()
-        return Fernet(urlsafe_b64encode(hmac.new(secret, label.encode(), sha256).digest()))
+        return hmac.new(secret, label.encode(), sha256).digest()
 
 
-def _seal(cipher: Fernet, value: msgspec.Struct) -> str:
-    return cipher.encrypt_at_time(msgspec.json.encode(value), int(time.time())).decode()
+def _seal(cipher: Fernet, pending: _Pending) -> str:
+    return cipher.encrypt_at_time(msgspec.json.encode(pending), int(time.time())).decode()
 
 
-def _unseal(cipher: Fernet, cookie: str, life_s: int, kind: type[_K]) -> _K | None:
+def _unseal(cipher: Fernet, cookie: str) -> _Pending | None:
+    """None if it has expired, or is not ours."""
     try:
-        return msgspec.json.decode(cipher.decrypt_at_time(cookie, life_s, int(time.time())), type=kind)
+        return msgspec.json.decode(cipher.decrypt_at_time(cookie, PENDING_S, int(time.time())), type=_Pending)
     except (InvalidToken, UnicodeError, msgspec.DecodeError):
         return None
+
+
+def _comparable(grant: str) -> str:
+    """Group ids are compared without case; names of app roles are as they are."""
+    return grant.lower() if _GUID.fullmatch(grant) else grant
 
 
 def _plain(value: object) -> str:

@@ -1,10 +1,10 @@
 """Checks every request: who asks, in which role, and whether it comes from a page of our own."""
 
+import asyncio
 import hmac
 import logging
-import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from contextlib import ExitStack
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -19,10 +19,22 @@ from adapters.shared.http_body import valid_text
 from adapters.studio.auth import browsers
 from adapters.studio.auth.browsers import Browser
 from adapters.studio.auth.login_throttle import LoginThrottle
-from adapters.studio.auth.session import ROLES, Person, Role, allowed
+from adapters.studio.auth.session import (
+    ROLES,
+    Person,
+    Role,
+    SessionCookie,
+    allowed,
+    browser_name,
+    new_cookie,
+    read_cookie,
+)
+from adapters.studio.auth.session_cache import SessionCache
 from adapters.studio.web.rendering import draw, html_page
 from bot.domain.errors import BotError, NotAllowed, StateUnavailable, TemplateError
+from bot.domain.events import now
 from bot.domain.turns import CheckResult
+from bot.storage.studio.sessions import Session, Sessions
 
 if TYPE_CHECKING:
     from adapters.studio.auth.entra import Entra
@@ -48,11 +60,13 @@ LOOPBACK_ONLY = (
 )
 SIGN_IN = "/studio/sign-in"
 COOKIE = "parley_studio"
-COOKIE_LIFE_S = 30 * 24 * 3600
+ENTRA = "entra"
+"""The way of sessions that Microsoft Entra opened; those of a token have its role as their way."""
 SHORTEST_TOKEN = 16
 """Characters; a shorter one is reported by `parley check`."""
 _BROWSER = web.RequestKey("browser", Browser)
 _PERSON = web.RequestKey("person", Person)
+_ENDED: web.RequestKey["asyncio.Future[None]"] = web.RequestKey("ended")
 
 
 class HttpError(BotError):
@@ -79,24 +93,48 @@ def person_of(request: web.Request) -> Person:
     return request[_PERSON]
 
 
+def session_end(request: web.Request) -> "asyncio.Future[None] | None":
+    """Is done when the session of the request ends, and cancelled after the request; None where nobody signs in."""
+    return request.get(_ENDED)
+
+
 class Guard:
     """Stands before every route of the studio.
 
     Without a way to sign in only loopback peers that ask for a loopback name pass, as operators; the name is
-    checked because a foreign page can point its own name at 127.0.0.1 (DNS rebinding). With tokens, a cookie
-    signed with one of them passes with that token's role, as the person named in it; a new token makes every
-    old cookie void. With `entra`, an encrypted cookie says who passes.
+    checked because a foreign page can point its own name at 127.0.0.1 (DNS rebinding). Otherwise a cookie names a
+    session, which says who passes, and in which role; a new token, or a new client secret of `entra`, ends the
+    sessions that the old one opened. `sessions` is needed wherever people sign in.
     """
 
     def __init__(
-        self, tokens: Mapping[Role, SecretStr | None] | None = None, entra: "Entra | None" = None
+        self,
+        tokens: Mapping[Role, SecretStr | None] | None = None,
+        entra: "Entra | None" = None,
+        sessions: Sessions | None = None,
     ) -> None:
         self.entra = entra
         given = tokens or {}
         self._tokens: dict[Role, SecretStr] = {
             role: token for role in ROLES if (token := given.get(role)) is not None
         }
+        self._keys = {str(role): token.get_secret_value().encode() for role, token in self._tokens.items()}
+        if entra is not None:
+            self._keys[ENTRA] = entra.session_key
+        self._cache = SessionCache(sessions) if sessions is not None else None
         self._throttle = LoginThrottle()
+
+    @property
+    def sessions(self) -> SessionCache:
+        """Who is signed in."""
+        if self._cache is None:
+            raise HttpError(404, "Nobody signs in to this studio.")
+        return self._cache
+
+    async def close(self) -> None:
+        """End what runs in the background."""
+        if self._cache is not None:
+            await self._cache.close()
 
     @property
     def open_here(self) -> bool:
@@ -152,11 +190,15 @@ class Guard:
         self._check_place(request)
         if request.method == "POST":
             _check_origin(request, by_script=not page)
-        person = self._person(request)
-        if person is not None:
-            request[_PERSON] = person
-        if need is None or (person is not None and allowed(person.role, need)):
+        if need is None:
             return await handler(request)
+        person = await self.person(request)
+        if person is not None and allowed(person.role, need):
+            with ExitStack() as stack:
+                request[_PERSON] = person
+                if person.session:
+                    request[_ENDED] = stack.enter_context(self.sessions.watching(person.session))
+                return await handler(request)
         if person is not None:
             words = f"This requires the {need} role. You signed in with the {person.role} token."
             if not person.renames:
@@ -167,34 +209,50 @@ class Guard:
             return web.Response(status=303, headers={"Location": _sign_in_from(request)})
         raise HttpError(401, "You are signed out. Reload the page to sign in.")
 
-    def _person(self, request: web.Request) -> Person | None:
-        """Who asks; None for a stranger."""
+    async def person(self, request: web.Request) -> Person | None:
+        """Who asks; None for a stranger. Raises StateUnavailable.
+
+        A stream that is opened, or opened again, by itself is no use of a session.
+        """
         if self.open_here:
             browser = _browser(request)
             return Person(role="operator", id=browser.id, name=browser.name, renames=True)
-        value = request.cookies.get(COOKIE, "")
-        if not value.isascii():  # no cookie of ours; and what is no Unicode can't be signed
+        cookie = self._cookie(request)
+        if cookie is None:
             return None
-        expires, separator, rest = value.partition(".")
-        if not separator:
-            return self.entra.person(value) if self.entra is not None and value else None
-        if not (expires.isascii() and expires.isdigit() and len(expires) <= 12) or int(expires) < time.time():
+        used = "text/event-stream" not in request.headers.get("Accept", "")
+        session = await self.sessions.get(cookie.id, used=used)
+        role = self._role(session) if session is not None else None
+        if session is None or role is None or session.way != cookie.way:
             return None
-        who = rest.partition(".")[0]
-        for role in self._tokens:
-            expected = self._cookie(role, int(expires), who).encode()
-            if hmac.compare_digest(value.encode(), expected):
-                return Person(role=role, renames=True, **msgspec.json.decode(urlsafe_b64decode(who)))
-        return None
+        return Person(
+            role=role,
+            id=session.person,
+            name=session.name,
+            login=session.login,
+            renames=session.way != ENTRA,
+            session=session.id,
+        )
 
-    def sign_in(self, token: str, to: str, browser: Browser, *, secure: bool, sender: str) -> web.Response:
+    def _role(self, session: Session) -> Role | None:
+        """The role that a session has by today's settings."""
+        if session.way == ENTRA:
+            return self.entra.role_of(session.grants) if self.entra is not None else None
+        return next((role for role in self._tokens if role == session.role), None)
+
+    def _cookie(self, request: web.Request) -> SessionCookie | None:
+        return read_cookie(request.cookies.get(COOKIE, ""), self._keys)
+
+    async def sign_in(
+        self, request: web.Request, token: str, to: str, browser: Browser, *, secure: bool
+    ) -> web.Response:
         """Redirects to the page with a cookie, if the token is one of ours, as the browser's person.
 
-        `sender` is the client's address: whoever sends wrong tokens has to wait, and nobody else. Raises
-        HttpError.
+        Whoever sends wrong tokens has to wait, and nobody else at another address. Raises HttpError, StateUnavailable.
         """
         if self.open_here:
             return web.Response(status=303, headers={"Location": to})
+        sender = request.remote or ""
         if wait_s := self._throttle.wait_s(sender):
             words = f"Too many failed sign-ins from your address. Try again in {wait_s} seconds."
             raise HttpError(429, words, wait_s)
@@ -203,35 +261,75 @@ class Guard:
             self._throttle.wrong(sender)
             raise HttpError(401, "The token is incorrect.")
         person = Person(role=role, id=browser.id, name=browser.name, renames=True)
-        log.info("%s signed in to the studio as %s", person.audited, role)
         response = web.Response(status=303, headers={"Location": to})
+        await self.begin(request, response, person, way=role, secure=secure)
         browsers.keep(response, browser, secure=secure)
-        self._begin(response, person, secure=secure)
         return response
 
-    def rename(self, request: web.Request, name: str, to: str, *, secure: bool) -> web.Response:
+    async def begin(
+        self,
+        request: web.Request,
+        response: web.Response,
+        person: Person,
+        *,
+        way: str,
+        secure: bool,
+        grants: frozenset[str] = frozenset(),
+    ) -> None:
+        """Begin a session of this person. Raises StateUnavailable.
+
+        It replaces the one of this browser. The person's others end if their role is no longer the one that the person
+        has now.
+        """
+        cookie, began_at = new_cookie(way), now()
+        session = Session(
+            id=cookie.id,
+            person=person.id,
+            name=person.name,
+            login=person.login,
+            role=person.role,
+            way=way,
+            grants=tuple(sorted(grants)),
+            browser=browser_name(request.headers.get("User-Agent", "")),
+            began_at=began_at,
+            ends_at=began_at,
+        )
+        before = self._cookie(request)
+        others = await self.sessions.sessions.all(person.id)
+        await self.sessions.end(
+            {one.id for one in others if self._role(one) != person.role} | ({before.id} if before else set())
+        )
+        await self.sessions.begin(session)
+        log.info("%s signed in to the studio as %s", person.audited, person.role)
+        value, life_s = cookie.signed(self._keys[way]), self.sessions.sessions.absolute_s
+        response.set_cookie(
+            COOKIE, value, max_age=life_s, path="/", httponly=True, secure=secure, samesite="Strict"
+        )
+
+    async def sign_out(self, request: web.Request, response: web.Response) -> None:
+        """End the session of this browser, if there is one, in all its windows. Raises StateUnavailable."""
+        cookie = self._cookie(request)
+        if cookie is not None:
+            await self.sessions.end([cookie.id])
+        response.del_cookie(COOKIE, path="/")
+
+    async def rename(self, request: web.Request, name: str, to: str, *, secure: bool) -> web.Response:
         """Redirects to the page; the person has the new name and the same id. Raises HttpError, NotAllowed."""
         person = person_of(request)
         if not person.renames:
             raise HttpError(409, "Your name comes from Microsoft Entra ID. Change it there.")
         named = msgspec.structs.replace(person, name=browsers.name_of(name))
-        log.info("%s changed their name in the studio to %s", person.audited, named.name)
         response = web.Response(status=303, headers={"Location": to})
+        if person.session:
+            session = await self.sessions.get(person.session)
+            if session is not None:
+                await self.sessions.change(msgspec.structs.replace(session, name=named.name))
+        log.info("%s changed their name in the studio to %s", person.audited, named.name)
         browser = _browser(request)
         if browser.id == person.id:
             request[_BROWSER] = browser = msgspec.structs.replace(browser, name=named.name)
             browsers.keep(response, browser, secure=secure)
-        if not self.open_here:
-            self._begin(response, named, secure=secure)
         return response
-
-    def _begin(self, response: web.Response, person: Person, *, secure: bool) -> None:
-        """Begin a session that was opened with a token."""
-        who = urlsafe_b64encode(msgspec.json.encode({"id": person.id, "name": person.name})).decode()
-        value = self._cookie(person.role, int(time.time()) + COOKIE_LIFE_S, who)
-        response.set_cookie(
-            COOKIE, value, max_age=COOKIE_LIFE_S, path="/", httponly=True, secure=secure, samesite="Strict"
-        )
 
     def _role_of(self, token: str) -> Role | None:
         """The highest role whose token this is."""
@@ -249,11 +347,6 @@ class Guard:
         forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For"))
         if forwarded or not (is_loopback(request.remote or "") and is_loopback_host(request.host)):
             raise HttpError(403, LOOPBACK_ONLY)
-
-    def _cookie(self, role: Role, expires: int, who: str) -> str:
-        key = self._tokens[role].get_secret_value().encode()
-        signature = hmac.new(key, f"parley studio {role} {expires} {who}".encode(), sha256).hexdigest()
-        return f"{expires}.{who}.{signature}"
 
 
 def _browser(request: web.Request) -> Browser:

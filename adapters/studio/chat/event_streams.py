@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from adapters.studio.auth.guard import COOKIE, SAFE_HEADERS, HttpError
+from adapters.studio.auth.guard import SAFE_HEADERS, HttpError, session_end
 from adapters.studio.auth.session import Person
 from adapters.studio.chat.frames import encode
 from bot.domain import telemetry
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 15.0
 """Proxies commonly close a stream that was silent for 30 or 60 seconds."""
+SIGN_OFF_S = 1.0
 MOST_OF_ONE = 16
 """Streams of one person in one session; each open page has one."""
 
@@ -35,7 +36,7 @@ class Streams:
         self, request: web.Request, person: Person, frames: AsyncIterator[tuple[str, bytes]]
     ) -> web.StreamResponse:
         """Frames with their ids ("" for none) as server-sent events, until the page closes. Raises HttpError."""
-        who = (person.id, request.cookies.get(COOKIE, ""))
+        who = (person.id, person.session)
         if self._closing:
             raise HttpError(503, "The server is stopping.")
         if self._sent_to[who] >= MOST_OF_ONE:
@@ -53,16 +54,19 @@ class Streams:
     async def _send(
         self, request: web.Request, frames: AsyncIterator[tuple[str, bytes]]
     ) -> web.StreamResponse:
-        response = await open_stream(request, "text/event-stream")
+        response = await _prepared(request, "text/event-stream")
         tasks = {asyncio.create_task(_pump(response, frames)), asyncio.create_task(_stay(response))}
         self._tasks |= tasks
+        ended = session_end(request)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*tasks, ended} if ended else tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._tasks -= tasks
+        if ended is not None and ended.done():
+            await _sign_off(request, response)
         return response
 
     async def hang_up(self) -> None:
@@ -73,12 +77,39 @@ class Streams:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def open_stream(request: web.Request, mime: str = "application/x-ndjson") -> web.StreamResponse:
-    """A response that is written bit by bit, by default as lines of JSON; proxies are told not to buffer it."""
+async def open_stream(request: web.Request) -> web.StreamResponse:
+    """Lines of JSON that are written one by one.
+
+    If the session ends meanwhile, the connection is closed, as if the page had been.
+    """
+    response = await _prepared(request, "application/x-ndjson")
+    if (ended := session_end(request)) is not None:
+
+        def hang_up(future: "asyncio.Future[None]") -> None:
+            if not future.cancelled() and request.transport is not None:
+                request.transport.abort()
+
+        ended.add_done_callback(hang_up)
+    return response
+
+
+async def _prepared(request: web.Request, mime: str) -> web.StreamResponse:
+    """A response that is written bit by bit; proxies are told not to buffer it."""
     headers = {**SAFE_HEADERS, "Content-Type": mime, "X-Accel-Buffering": "no"}
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     return response
+
+
+async def _sign_off(request: web.Request, response: web.StreamResponse) -> None:
+    """Tell the page that its session ended; the connection of one that doesn't read is closed."""
+    try:
+        async with asyncio.timeout(SIGN_OFF_S):
+            await response.write(b"event: signed-out\ndata: {}\n\n")
+            await response.write_eof()
+    except (ConnectionError, TimeoutError):
+        if request.transport is not None:
+            request.transport.abort()
 
 
 async def write_line(response: web.StreamResponse, frame: object) -> None:

@@ -1,6 +1,5 @@
 """Signing in and out: by token, or by Microsoft Entra in two steps."""
 
-import logging
 import re
 from collections.abc import Iterable
 from functools import partial
@@ -10,8 +9,8 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from adapters.studio.auth import browsers
-from adapters.studio.auth.guard import COOKIE, SIGN_IN, Guard, HttpError, find_person, is_loopback_host
-from adapters.studio.auth.session import PENDING_S, SESSION_S
+from adapters.studio.auth.guard import ENTRA, SIGN_IN, Guard, HttpError, is_loopback_host
+from adapters.studio.auth.session import PENDING_S
 from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Page, Route
 from adapters.studio.web.rendering import draw, html_page
@@ -19,8 +18,6 @@ from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused
 
 if TYPE_CHECKING:
     from adapters.studio.auth.entra import Entra
-
-log = logging.getLogger(__name__)
 
 PENDING = "parley_studio_sign_in"
 BEGIN = "/studio/sign-in/entra"
@@ -67,7 +64,7 @@ class SignInPage(Page):
         if request.headers.get("Sec-Fetch-Site") == "cross-site" and "again" not in request.query:
             again = f"{SIGN_IN}?{urlencode({'to': to, 'again': 1})}"
             return html_page(draw("onward.html", to=again, scripted=True))
-        if not self._guard.open_here and find_person(request) is not None:
+        if not self._guard.open_here and await self._guard.person(request) is not None:
             return web.Response(status=303, headers={"Location": to})
         return self._page(request, to, choose="out" in request.query)
 
@@ -76,8 +73,8 @@ class SignInPage(Page):
         to = way(form.get("to"))
         try:
             browser = browsers.called(form.get("name"), browsers.known(request))
-            token, sender = form.get("token", ""), request.remote or ""
-            return self._guard.sign_in(token, to, browser, secure=self._secure(request), sender=sender)
+            secure = self._secure(request)
+            return await self._guard.sign_in(request, form.get("token", ""), to, browser, secure=secure)
         except HttpError as error:
             typed = browsers.one_line(form.get("name", ""))
             words, status = str(error), error.status
@@ -92,20 +89,20 @@ class SignInPage(Page):
         form = await form_of(request)
         try:
             name, to = form.get("name", ""), way(form.get("to"))
-            return self._guard.rename(request, name, to, secure=self._secure(request))
+            return await self._guard.rename(request, name, to, secure=self._secure(request))
         except NotAllowed as refusal:
             raise HttpError(400, str(refusal)) from None
 
     async def _forget_browser(self, request: web.Request) -> web.Response:
         """For a shared computer: the next person who signs in here gets a new id."""
         response = web.Response(status=303, headers={"Location": SIGN_IN})
+        await self._guard.sign_out(request, response)
         response.del_cookie(browsers.COOKIE, path="/")
-        response.del_cookie(COOKIE, path="/")
         return response
 
     async def _sign_out(self, request: web.Request) -> web.Response:
         response = web.Response(status=303, headers={"Location": f"{SIGN_IN}?out=1"})
-        response.del_cookie(COOKIE, path="/")
+        await self._guard.sign_out(request, response)
         return response
 
     # -------------------------------------------------------------- by Entra
@@ -128,19 +125,16 @@ class SignInPage(Page):
     async def _return(self, entra: "Entra", request: web.Request) -> web.Response:
         pending = request.cookies.get(PENDING, "")
         try:
-            person, to = await entra.finish(pending, request.query, self._redirect_uri(request))
+            person, grants, to = await entra.finish(pending, request.query, self._redirect_uri(request))
         except Refused as refusal:
             return self._page(request, "/", words=str(refusal), status=403, choose=True)
         except PlatformUnavailable as away:
             return self._page(request, "/", words=f"{away}. Try again in a minute.", status=503)
-        log.info("%s signed in to the studio as %s, with the id %s", person.author, person.role, person.id)
         # A page, not a redirect: only requests that begin on this site carry its Strict cookie.
         response = html_page(draw("onward.html", to=way(to), scripted=False))
         response.del_cookie(PENDING, path=SIGN_IN)
-        cookie, secure = entra.cookie(person), self._secure(request)
-        response.set_cookie(
-            COOKIE, cookie, max_age=SESSION_S, path="/", httponly=True, secure=secure, samesite="Strict"
-        )
+        secure = self._secure(request)
+        await self._guard.begin(request, response, person, way=ENTRA, secure=secure, grants=grants)
         return response
 
     # -------------------------------------------------------------- the page, and its addresses

@@ -62,6 +62,20 @@ export const ask = async (path, body, signal) => (await request(path, posting(bo
 export const post = (conversation, what, body) => ask(`${pathOf(conversation)}/${what}`, body);
 
 /**
+ * The path of the link that shares a conversation; empty if it is not shared. Throws RequestError.
+ * @param {string} conversation
+ * @returns {Promise<string>}
+ */
+export const linkOf = async (conversation) => (await load(`${pathOf(conversation)}/link`)).link;
+
+/**
+ * Share a conversation by link, or stop. Throws RequestError.
+ * @param {string} conversation @param {boolean} shared
+ * @returns {Promise<string>} the path of the link
+ */
+export const share = async (conversation, shared) => (await ask(`${pathOf(conversation)}/link`, { shared })).link;
+
+/**
  * The frames of an answer that is streamed as lines of JSON. It just ends when it is aborted. Throws RequestError.
  * @param {string} path @param {unknown} body @param {AbortSignal} [signal]
  * @returns {AsyncGenerator<any>}
@@ -116,6 +130,7 @@ export function follow(address, onEvent, onState) {
       failures = 0;
       onState(true);
     });
+    source.addEventListener("signed-out", () => location.reload()); // leads to the sign-in; drafts are kept
     source.addEventListener("message", ({ data, lastEventId }) => {
       last = lastEventId;
       onEvent(JSON.parse(data));

@@ -1,4 +1,4 @@
-// Configurations that are saved on the server: saved under a name, opened, renamed, deleted, and linked to.
+// Configurations that are saved on the server: saved under a name, opened, renamed, shared, deleted, and linked to.
 
 import { ask, load, wordsOf } from "./api.js";
 import { $, closable, copy, icon, make, tool } from "./dom.js";
@@ -31,8 +31,17 @@ export function saving(playground) {
     await action().catch((error) => tell(wordsOf(error)));
   }
 
-  const exists = () => saved.some(({ name }) => name === field.value.trim());
-  const label = () => ($("save").textContent = exists() ? "Replace" : "Save");
+  /** What saving under this name replaces: one's own before a shared one. */
+  const replaced = () => {
+    const named = saved.filter(({ name, shared, yours }) => name === field.value.trim() && (shared || yours));
+    return named.find(({ yours }) => yours) ?? named[0];
+  };
+  function label() {
+    const before = replaced();
+    $("save").textContent = before ? "Replace" : "Save";
+    $("saved-shared").disabled = Boolean(before); // replacing changes nothing about that
+    if (before) $("saved-shared").checked = before.shared;
+  }
 
   async function refresh() {
     ({ saved } = await load(PATH));
@@ -53,7 +62,7 @@ export function saving(playground) {
     });
 
   /** @param {SavedCard} card */
-  function item({ id, name, author, at }) {
+  function item({ id, name, author, at, shared, yours, may_change }) {
     const link = tool("link", `Copy link to “${name}”`, { onclick: () => copy(link, `${location.origin}${location.pathname}?saved=${id}`) });
     const edit = tool("edit", `Rename “${name}”`, { onclick: () => rename(row, id, name) });
     const bin = tool("bin", `Delete “${name}”`, {
@@ -62,15 +71,24 @@ export function saving(playground) {
         sure.focus();
       },
     });
-    const sure = make("button", { type: "button", class: "plain", onclick: () => remove(id) }, icon("bin"), "Delete for everyone");
+    const sure = make("button", { type: "button", class: "plain", onclick: () => remove(id) }, icon("bin"), shared ? "Delete for everyone" : "Delete");
+    const words = shared ? "Stop sharing" : "Share";
+    const sharing = make("button", { type: "button", class: "plain", "aria-label": `${words} “${name}”`, onclick: () => share(id, !shared) }, words);
+    const whose = shared ? "shared with all editors" : yours ? "only you" : "not shared";
     const row = make(
       "li",
       { "data-id": id },
       make("button", { type: "button", class: "name", onclick: () => open(id) }, name),
-      make("span", { class: "note" }, `${author} · ${when.format(at)}`),
-      make("span", { class: "tools" }, link, edit, bin),
+      make("span", { class: "note" }, `${author} · ${when.format(at)} · ${whose}`),
+      make("span", { class: "tools" }, ...(shared ? [link] : []), ...(may_change ? [sharing, edit, bin] : [])),
     );
     return row;
+  }
+
+  /** @param {string} id @param {boolean} shared */
+  async function share(id, shared) {
+    await attempt(() => ask(`${PATH}/${id}/share`, { shared }).finally(refresh));
+    list.querySelector(`[data-id="${id}"]`)?.querySelector("button")?.focus();
   }
 
   /** @param {string} id */
@@ -109,12 +127,12 @@ export function saving(playground) {
   dialog.querySelector("form")?.addEventListener("submit", (event) => {
     event.preventDefault();
     attempt(async () => {
-      const body = { name: field.value, setups: playground.configs(), replace: exists() };
-      const { name } = await ask(PATH, body).catch((error) => refresh().then(() => Promise.reject(error)));
+      const body = { name: field.value, setups: playground.configs(), replace: Boolean(replaced()), shared: $("saved-shared").checked };
+      const { name, shared } = await ask(PATH, body).catch((error) => refresh().then(() => Promise.reject(error)));
       current = name;
       playground.kept();
       dialog.close();
-      tell(`Saved as “${name}” for all editors.`);
+      tell(shared ? `Saved as “${name}” for all editors.` : `Saved as “${name}”. Only you can open it.`);
     });
   });
   return open;

@@ -4,6 +4,7 @@ import { conversations, forget, forgetAll, inherited, recall, remember } from ".
 import { $, closest, composer, make, stickToEnd, tool } from "./dom.js";
 import { keepDraft } from "./fields.js";
 import { RequestError, followConversation, history as load, newId, post, wordsOf } from "./api.js";
+import { showSharing } from "./share.js";
 import { Turn } from "./turn_view.js";
 import { fold, narrow } from "./nav.js";
 
@@ -344,6 +345,7 @@ function refresh() {
   refreshComposer();
   const title = recall(conversation)?.title || "New chat";
   $("welcome").hidden = Boolean(conversation);
+  showSharing([...turns.values()].some((turn) => turn.post && !turn.open) ? conversation : "");
   $("title").textContent = title;
   document.title = `${title} · Parley studio`;
   listConversations();

@@ -173,11 +173,15 @@ export interface Playground {
   notify: (text: string, ...more: Node[]) => void;
 }
 
+/** A saved configuration: `shared` with all editors or not, and whether it is `yours`. */
 export interface SavedCard {
   id: string;
   name: string;
   author: string;
   at: number;
+  shared: boolean;
+  yours: boolean;
+  may_change: boolean;
 }
 
 export interface PoolExamples {
@@ -257,7 +261,10 @@ export interface Elements {
   rename: HTMLFormElement | null;
   saved: HTMLDialogElement;
   "saved-name": HTMLInputElement;
+  "saved-shared": HTMLInputElement;
   send: HTMLButtonElement;
+  share: HTMLButtonElement;
+  sharing: HTMLDialogElement;
   start: HTMLFormElement | null;
   system: HTMLTextAreaElement;
   template: HTMLSelectElement;

@@ -121,8 +121,17 @@ class Turns:
         return turn.received.user.id if turn is not None else None
 
     async def release(self, conversations: Iterable[str]) -> None:
-        """Drop the owners of these conversations after a day; until then nobody else can take them over."""
-        await self._redis.many([("EXPIRE", keys.of("owner", name), keys.DAY_S) for name in conversations])
+        """Drop the owners of these conversations after a day; until then nobody else can take them over.
+
+        Their links end at once.
+        """
+        names = list(conversations)
+        await self._redis.many(
+            [
+                *(("EXPIRE", keys.of("owner", name), keys.DAY_S) for name in names),
+                *(("DEL", keys.of("shared", name)) for name in names),
+            ]
+        )
 
     async def erase(self, conversation: str, turn: Turn) -> None:
         """Delete the sent prompts and images of a turn."""

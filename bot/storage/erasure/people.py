@@ -106,6 +106,8 @@ class Erasure:
         Reads all conversations once or twice, in batches: some seconds for thousands. `event` is the id of
         the event that requests it, which stays in the inbox; `conversations` count as the person's own.
         """
+        if not event:  # an operator removes them; those who ask themselves stay signed in until they sign out
+            await self._published.end_sessions(user)
         found = await self._unfinished(user) or PersonData(user=user, began_at=now())
         names = found.conversations | set(conversations) | set(await self._turns.talks(user))
         found = msgspec.structs.replace(found, conversations=names)

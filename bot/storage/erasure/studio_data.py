@@ -1,4 +1,4 @@
-"""Removes a person from the studio's data: saved configurations, votes, examples."""
+"""Removes a person from the studio's data: saved configurations, votes, examples, sessions."""
 
 from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any, cast
@@ -15,6 +15,7 @@ from bot.storage.erasure.redaction import SOMEBODY, Redaction
 from bot.storage.erasure.text_matching import REMOVED
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
+from bot.storage.studio.sessions import Sessions
 
 _EXCHANGE = Script("exchange")
 _STUDIO = "studio"
@@ -51,6 +52,13 @@ class Publications:
             if fields:
                 await self._redis.call("HDEL", name, *fields)
         return len(saved_configs) + len(votes)
+
+    async def end_sessions(self, user: User) -> int:
+        """Sign a person out of the studio, or everybody if `user` has no id. Returns the number of sessions."""
+        if user.tenant != _STUDIO:
+            return 0
+        sessions = Sessions(self._redis, idle_s=0, absolute_s=0)  # limits matter for new ones only
+        return len(await sessions.end_of(user.id))
 
     async def forget_examples(self, theirs: Callable[[Proposal], bool], texts: Set[str] = frozenset()) -> int:
         """Delete proposals made from a person's questions (`theirs`, or one of `texts`), and remove accepted ones

@@ -17,7 +17,7 @@ from bot.storage.redis.client import Redis, Script, literal
 from bot.storage.usage.reports import UsageReports
 
 _CLEAR = Script("clear")
-_BESIDE = frozenset({"sent", "picture", "summary", "feed", "others"})
+_BESIDE = frozenset({"sent", "picture", "summary", "feed", "others", "shared"})
 _NAMES = 200
 """Keys that are deleted per round trip."""
 
@@ -82,6 +82,7 @@ class Tenants:
         place = await self._look(uninstalled)
         people = 0
         for tenant in sorted(place.tenants) if uninstalled.whole else ():
+            await self._publications.end_sessions(User(id="", tenant=tenant))
             people += await self._forget_people(tenant)
         dead_letters = await self._dead_letters.forget(place.holds)
         proposals = await self._publications.forget_examples(lambda each: place.holds(each.conversation))

@@ -1,6 +1,8 @@
-"""Playground configurations saved for everybody in the organisation."""
+"""Saved configurations of the playground: of one person, or shared with all editors."""
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -41,30 +43,54 @@ class SavedConfigs:
         return _read(stored) if stored else None
 
     async def save(
-        self, name: str, setups: str, *, author: str, replace: bool, owner: str = ""
+        self, name: str, setups: str, *, author: str, replace: bool, owner: str = "", shared: bool = False
     ) -> SavedConfig:
-        """Save a configuration. Raises NotAllowed, also if the name is taken, unless `replace` is set."""
+        """Save a configuration. Raises NotAllowed, also if the name is taken, unless `replace` is set.
+
+        A name is taken by a configuration of the same owner, or by a shared one. One that is replaced keeps its owner
+        and whether it is shared.
+        """
         name, others = _named(name), await self.all()
         if len(setups.encode()) > MAX_BYTES:
             raise NotAllowed(f"This configuration is larger than the limit of {MAX_BYTES // 1024} kB.")
-        taken = next((other for other in others if other.name == name), None)
+        taken = self.named(name, owner, others)
         if taken is not None and not replace:
             raise NotAllowed(f"“{name}” already exists, saved by {taken.author}. Choose another name.")
-        if taken is None and len(others) >= MAX_CONFIGS:
-            raise NotAllowed(f"The limit of {MAX_CONFIGS} saved configurations is reached. Delete one first.")
-        id = taken.id if taken is not None else uuid4().hex
+        if taken is not None:
+            return await self._put(changed(taken, at=now(), setups=setups))
+        if len(others) >= MAX_CONFIGS:
+            words = "Delete one of yours first, or ask an operator to delete some."
+            raise NotAllowed(f"The limit of {MAX_CONFIGS} saved configurations is reached. {words}")
+        id = uuid4().hex
         return await self._put(
-            SavedConfig(id=id, name=name, author=author, at=now(), setups=setups, owner=owner)
+            SavedConfig(id=id, name=name, author=author, at=now(), setups=setups, owner=owner, shared=shared)
         )
+
+    @staticmethod
+    def named(name: str, owner: str, among: Sequence[SavedConfig]) -> SavedConfig | None:
+        """The configuration that this owner means by a name: their own, else a shared one."""
+        name = " ".join(name.split())
+        found = [item for item in among if item.name == name and (item.shared or item.owner == owner)]
+        return next((item for item in found if item.owner == owner), found[0] if found else None)
 
     async def rename(self, id: str, name: str) -> SavedConfig:
         """Rename a configuration. Raises NotAllowed."""
-        name, others = _named(name), {item.id: item for item in await self.all()}
+        return await self._change(id, name=_named(name))
+
+    async def share(self, id: str, shared: bool) -> SavedConfig:
+        """Let all editors open a configuration, or its owner only. Raises NotAllowed."""
+        return await self._change(id, shared=shared)
+
+    async def _change(self, id: str, **changes: Any) -> SavedConfig:
+        others = {item.id: item for item in await self.all()}
         if id not in others:
             raise NotAllowed("This configuration has been deleted.")
-        if any(other.name == name for other in others.values() if other.id != id):
-            raise NotAllowed(f"“{name}” already exists. Choose another name.")
-        return await self._put(changed(others[id], name=name))
+        saved = changed(others.pop(id), **changes)
+        for other in others.values():
+            met = other.owner == saved.owner or (other.shared and saved.shared)
+            if other.name == saved.name and met:
+                raise NotAllowed(f"“{saved.name}” already exists. Choose another name.")
+        return await self._put(saved)
 
     async def delete(self, id: str) -> SavedConfig | None:
         """Delete a configuration, and return it."""

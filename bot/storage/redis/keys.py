@@ -66,6 +66,9 @@ COMPACTION = "parley:{studio}:compaction"
 COMPACTED = "parley:{studio}:compacted"
 VOTES = "parley:{studio}:votes"
 VOTE_S = 400 * DAY_S
+SESSIONS = "parley:{studio}:sessions"
+"""The ids of the studio's sessions, by when they end at the latest."""
+SESSION_S = 30 * DAY_S  # the longest that can be configured
 LATENCY_S = 8 * DAY_S
 
 
@@ -94,6 +97,7 @@ KINDS = (
     ),
     Kind("turns", "list", "turns, newest last", "retention"),
     Kind("owner", "string", "the user whose conversation it is", "retention + 24 h"),
+    Kind("shared", "string", "the secret of the link that shares it", "retention"),
     Kind("others", "string", "marks that others speak since the bot was last mentioned", "retention"),
     Kind("not-answered", "zset", "the newest messages that were not answered, with the reason", "24 h"),
     Kind("summary", "string", "a summary of truncated history", "retention"),
@@ -136,6 +140,8 @@ KINDS = (
     ),
     Kind("latency", "hash", "latencies of deployments in an hour", "8 d"),
     Kind("votes", "hash", "votes on compared answers", "400 d"),
+    Kind("session", "string", "a session of the studio", "its idle limit, at most 30 d"),
+    Kind("sessions", "zset", "session of the studio -> when it ends at the latest, s", "30 d"),
     Kind("saves", "hash", "saved playground configurations", "until deleted", permanent=True),
     Kind(
         "amended",
@@ -240,6 +246,11 @@ def unanswered(shard: int) -> str:
 
 def dead_letters(shard: int) -> str:
     return f"{shard_prefix(shard)}buried"
+
+
+def session(id: str) -> str:
+    """A session of the studio; in the slot of the list of all."""
+    return f"parley:{{studio}}:session:{id}"
 
 
 def secret(name: str) -> str:

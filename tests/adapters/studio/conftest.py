@@ -24,7 +24,8 @@ from bot.app.settings import Settings
 from bot.domain.events import MessageReceived
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply
-from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory, ScriptedEngine
+from bot.storage.studio.sessions import Sessions
+from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory, MemorySessions, ScriptedEngine
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
@@ -76,12 +77,17 @@ def script(received: MessageReceived) -> Reply:
     )
 
 
-async def start(token: str | None = None, port: int = 0, registration: Registration | None = None) -> Studio:
-    """A studio on a free port of 127.0.0.1."""
+async def start(
+    token: str | None = None,
+    port: int = 0,
+    registration: Registration | None = None,
+    sessions: Sessions | None = None,
+) -> Studio:
+    """A studio on a free port of 127.0.0.1. Studios with the same `sessions` are processes of one Parley."""
     event_stream, history = MemoryFeed(), MemoryHistory()
     engine = ScriptedEngine(script, history)
     entra = Entra(registration) if registration else None
-    guard = Guard({"operator": SecretStr(token) if token else None}, entra)
+    guard = Guard({"operator": SecretStr(token) if token else None}, entra, sessions or MemorySessions())
     adapter = StudioAdapter(event_stream, history, guard)
     engine.adapter = adapter
     app = web.Application()

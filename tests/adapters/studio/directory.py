@@ -18,6 +18,8 @@ from tests.simulators.teams_tokens import KEY_ID, jwks, sign
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 CLIENT = "99999999-8888-7777-6666-555555555555"
+GROUP = "0b5ad8e2-aaaa-4bbb-8ccc-1234567890ab"
+"""A group of operators, written otherwise in the settings."""
 SECRET = "the app's client secret"
 ADA: dict[str, Any] = {
     "oid": "aaaaaaaa-0000-0000-0000-000000000001",
@@ -29,7 +31,7 @@ ADA: dict[str, Any] = {
 ROLES = {
     "viewer": frozenset({"Parley.Viewer"}),
     "editor": frozenset({"Parley.Editor", "group-of-editors"}),
-    "operator": frozenset({"Parley.Operator"}),
+    "operator": frozenset({"Parley.Operator", GROUP[:8].upper() + GROUP[8:]}),
 }
 
 

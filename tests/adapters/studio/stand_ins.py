@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import suppress
+from datetime import timedelta
 
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from bot.domain.prompts import Image
 from bot.domain.turns import Rating, Reply, Turn
 from bot.storage.conversations.turns import Turns
 from bot.storage.live.event_stream import EventStream
+from bot.storage.studio.sessions import Session, Sessions
 
 
 class MemoryFeed(EventStream):
@@ -72,6 +74,45 @@ class MemoryHistory(Turns):
     async def image(self, conversation: str, ref: str) -> Image | None:
         self.asked.set()
         return self.images.get((conversation, ref))
+
+
+class MemorySessions(Sessions):
+    """Keeps every session; `reads` counts what would be round trips, and while `away` it raises as Redis would."""
+
+    def __init__(self, *, idle_s: int = 4 * 3600, absolute_s: int = 12 * 3600) -> None:
+        self.idle_s, self.absolute_s = idle_s, absolute_s
+        self.kept: dict[str, Session] = {}
+        self.reads = 0
+        self.away = False
+
+    def _read(self) -> None:
+        self.reads += 1
+        if self.away:
+            raise StateUnavailable("Redis is away.")
+
+    async def begin(self, session: Session) -> Session:
+        begun = replace(session, ends_at=session.began_at + timedelta(seconds=self.absolute_s))
+        self.kept[session.id] = begun
+        return begun
+
+    async def get(self, id: str, *, used: bool = True) -> Session | None:
+        self._read()
+        found = self.kept.get(id)
+        return None if found is None or found.over else found
+
+    async def change(self, session: Session) -> None:
+        if session.id in self.kept:
+            self.kept[session.id] = session
+
+    async def alive(self, ids: Collection[str]) -> set[str]:
+        self._read()
+        return {id for id in ids if id in self.kept and not self.kept[id].over}
+
+    async def all(self, person: str = "") -> list[Session]:
+        return [one for one in self.kept.values() if person in ("", one.person) and not one.over]
+
+    async def end(self, ids: Collection[str]) -> int:
+        return sum(self.kept.pop(id, None) is not None for id in ids)
 
 
 class ScriptedEngine:

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ from bot.domain.prompts import Image
 from bot.domain.turns import Reply
 from bot.worker import outcomes
 from tests.adapters.studio.conftest import PATIENCE_S, Studio, start
+from tests.adapters.studio.stand_ins import MemorySessions
 
 C = "c" * 32
 M = "a" * 32
@@ -356,17 +358,21 @@ async def test_a_made_up_cookie_opens_nothing(http: ClientSession, locked: Studi
 
 
 async def test_expired_and_outdated_cookies_are_refused(
-    http: ClientSession, locked: Studio, monkeypatch: pytest.MonkeyPatch
+    http: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sessions = MemorySessions()
+    locked = await start(TOKEN, sessions=sessions)
+    other = await start("another token of some length", sessions=sessions)
     data = {"token": TOKEN}
     response = await http.post(locked.url + "/studio/sign-in", data=data, allow_redirects=False)
     cookie = {"Cookie": f"{COOKIE}={response.cookies[COOKIE].value}"}
-    other = await start("another token of some length")
     await refused(await http.get(room(other), headers=cookie), 401)
-    await other.stop()
     assert (await http.get(room(locked), headers=cookie)).status == 200
-    monkeypatch.setattr("adapters.studio.auth.guard.time.time", lambda: 4e9)
+    later = now() + timedelta(days=1)
+    monkeypatch.setattr("bot.storage.studio.sessions.now", lambda: later)
     await refused(await http.get(room(locked), headers=cookie), 401)
+    for studio in (locked, other):
+        await studio.stop()
 
 
 async def test_tokens_can_not_be_tried_without_end(http: ClientSession, locked: Studio) -> None:

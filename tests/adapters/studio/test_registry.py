@@ -15,7 +15,7 @@ from adapters.studio.page import Page, Route, render
 from bot.domain.adapter import Receipt
 from bot.domain.errors import NotAllowed
 from bot.domain.events import Event
-from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
+from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory, MemorySessions
 
 Client = TestClient[web.Request, web.Application]
 SCRIPT = {"X-Parley": "studio"}
@@ -66,7 +66,7 @@ async def accept(event: Event) -> Receipt:
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     """A studio that three kinds of people sign in to, with one more page."""
-    guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES})
+    guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES}, sessions=MemorySessions())
     adapter = StudioAdapter(MemoryFeed(), MemoryHistory(), guard, [CounterPage()])
     app = web.Application()
     app.add_routes(adapter.routes(accept))

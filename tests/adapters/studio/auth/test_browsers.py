@@ -262,26 +262,58 @@ async def test_conversations_of_older_versions_keep_their_owner(people: People, 
     assert "mine" in await (await ada.get(f"/studio/log/studio:{C}")).text()
 
 
-async def test_only_the_owner_changes_a_saved_configuration(people: People) -> None:
-    """Field fault 118: drafts on the server are their owner's to change; all editors may open them."""
+async def test_a_saved_configuration_belongs_to_its_owner(people: People) -> None:
+    """Field fault 118: for other editors it doesn't exist until it is shared, and then they may only open it."""
     ada, bob = await people.signed_in("editor"), await people.signed_in("editor", "Bob")
     operator = await people.signed_in("operator", "Olga")
     path, setup = "/studio/playground/saved", {"template": "assistant", "base": "", "system": "Be brief."}
-    saved = await ada.post(path, json={"name": "mine", "setups": [setup]}, headers=WRITE)
+
+    async def post(http: ClientSession, where: str, **body: object) -> ClientResponse:
+        return await http.post(path + where, json=body, headers=WRITE)
+
+    async def names(http: ClientSession) -> list[str]:
+        return [one["name"] for one in (await (await http.get(path)).json())["saved"]]
+
+    saved = await post(ada, "", name="mine", setups=[setup])
     assert saved.status == 200, await saved.text()
     id = (await saved.json())["id"]
-    assert (await bob.get(f"{path}/{id}")).status == 200
-    changes = {
-        f"{path}/{id}/delete": {},
-        f"{path}/{id}/rename": {"name": "yours"},
-        path: {"name": "mine", "setups": [setup], "replace": True},
-    }
+    changes = {"/delete": {}, "/rename": {"name": "yours"}, "/share": {"shared": True}}
+    assert (await bob.get(f"{path}/{id}")).status == 404
+    assert await names(bob) == []
     for where, body in changes.items():
-        response = await bob.post(where, json=body, headers=WRITE)
+        assert (await post(bob, f"/{id}{where}", **body)).status == 404, where
+    assert (await post(bob, "", name="mine", setups=[setup])).status == 200, "a name says nothing of others"
+    assert await names(ada) == ["mine"]
+    assert sorted(await names(operator)) == ["mine", "mine"], "operators keep their number in bounds"
+    assert (await post(bob, f"/{(await own(bob))['id']}/rename", name="bob's")).status == 200
+
+    shared = await post(ada, f"/{id}/share", shared=True)
+    assert (await shared.json())["shared"]
+    assert (await bob.get(f"{path}/{id}")).status == 200
+    for where, body in (changes | {"": {"name": "mine", "setups": [setup], "replace": True}}).items():
+        response = await post(bob, f"/{id}{where}" if where else "", **body)
         assert response.status == 403, where
         assert "Only Ada and operators" in (await response.json())["words"]
-    assert (await ada.post(f"{path}/{id}/rename", json={"name": "ours"}, headers=WRITE)).status == 200
-    assert (await operator.post(f"{path}/{id}/delete", json={}, headers=WRITE)).status == 200
+    assert (await post(ada, f"/{id}/share", shared=False)).status == 200
+    assert (await bob.get(f"{path}/{id}")).status == 404, "sharing ends at once"
+    assert (await post(operator, f"/{id}/delete")).status == 200
+
+
+async def own(http: ClientSession) -> dict[str, str]:
+    """The only saved configuration of an editor."""
+    (found,) = (await (await http.get("/studio/playground/saved")).json())["saved"]
+    return found
+
+
+async def test_earlier_saved_configurations_stay_shared(people: People, locked: Whole) -> None:
+    """Field fault 118: what an older version saved stays open to editors; without an owner, operators change it."""
+    bob, operator = await people.signed_in("editor", "Bob"), await people.signed_in("operator", "Olga")
+    earlier = {"id": "e", "name": "old", "author": "me", "at": "2026-01-01T00:00:00Z", "setups": "[]"}
+    await locked.services.storage.redis.call("HSET", keys.SAVED_CONFIGS, "e", json.dumps(earlier))
+    path = "/studio/playground/saved/e"
+    assert (await (await bob.get(path)).json())["shared"]
+    assert (await bob.post(f"{path}/delete", json={}, headers=WRITE)).status == 403
+    assert (await operator.post(f"{path}/delete", json={}, headers=WRITE)).status == 200
 
 
 async def test_a_viewer_deletes_only_their_own_data(people: People) -> None:

@@ -14,7 +14,7 @@ from adapters.studio.auth.guard import Guard
 from adapters.studio.auth.login_throttle import PAUSE_S, WRONG_TOKENS_PER_MINUTE, LoginThrottle
 from adapters.studio.chat import event_streams
 from tests.adapters.studio.conftest import Studio
-from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
+from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory, MemorySessions
 
 TOKEN = "a token of some length"
 WRITE = {"X-Parley": "studio", "Content-Type": "application/json"}
@@ -84,7 +84,7 @@ async def url() -> AsyncIterator[str]:
         return "accepted"
 
     app = web.Application()
-    guard = Guard({"operator": SecretStr(TOKEN)})
+    guard = Guard({"operator": SecretStr(TOKEN)}, sessions=MemorySessions())
     async with StudioAdapter(MemoryFeed(), MemoryHistory(), guard) as adapter:
         app.add_routes(adapter.routes(accept))  # pyright: ignore[reportArgumentType]
         async with serving(app, "127.0.0.1", 0, TrustedProxies(["127.0.0.1"]), 64) as port:

@@ -18,7 +18,7 @@ from bot.prompts.registry import TemplateRegistry
 from bot.storage.conversations.search import ConversationSearch
 from bot.storage.prompts.preferences import PreferenceStore
 from bot.storage.prompts.versions import Versions
-from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
+from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory, MemorySessions
 from tests.support.acts import ADA, received
 from tests.support.harness import CONVERSATION, Harness
 
@@ -41,7 +41,7 @@ async def client(harness: Harness) -> AsyncIterator[Client]:
         registry=TemplateRegistry((), {}, Versions(harness.redis)),
         default_mode="mention",
     )
-    guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES})
+    guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES}, sessions=MemorySessions())
     adapter = StudioAdapter(MemoryFeed(), MemoryHistory(), guard, [ChannelsPage(assignments)])
     app = web.Application()
     app.add_routes(adapter.routes(accept))

@@ -21,7 +21,7 @@ from bot.domain.events import Attachment, QuotedMessage, UnreadPart
 from bot.domain.turns import Turn, past_turn
 from bot.generation.prompt_report import describe
 from bot.storage.conversations.search import ConversationSearch
-from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
+from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory, MemorySessions
 from tests.adapters.studio.test_registry import Client, accept, sign_in
 from tests.support.acts import received
 
@@ -57,7 +57,7 @@ class OneConversation:
 async def client() -> AsyncIterator[Client]:
     registry = cast("Any", SimpleNamespace(pools=dict))
     page = ConversationsPage(cast("ConversationSearch", OneConversation()), MemoryHistory(), registry)
-    guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES})
+    guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES}, sessions=MemorySessions())
     adapter = StudioAdapter(MemoryFeed(), MemoryHistory(), guard, [page])
     app = web.Application()
     app.add_routes(adapter.routes(accept))

@@ -14,7 +14,7 @@ from adapters.studio.auth.session import ROLES
 from adapters.studio.pages.deployments import DeploymentsPage
 from bot.domain.errors import StateUnavailable
 from bot.storage.usage.latency import Latency
-from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
+from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory, MemorySessions
 from tests.adapters.studio.test_registry import Client, accept, sign_in
 
 WAKE = "/studio/deployments/wake"
@@ -43,7 +43,7 @@ def gateway() -> OneDeployment:
 @pytest.fixture
 async def client(gateway: OneDeployment) -> AsyncIterator[Client]:
     """A studio that three kinds of people sign in to, with the page of the deployments."""
-    guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES})
+    guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES}, sessions=MemorySessions())
     page = DeploymentsPage(cast("Any", gateway), cast("Latency", None))
     adapter = StudioAdapter(MemoryFeed(), MemoryHistory(), guard, [page])
     app = web.Application()

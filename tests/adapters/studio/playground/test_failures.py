@@ -25,7 +25,7 @@ from bot.domain.prompts import Template
 from bot.evals.results import Result, Run, total
 from bot.evals.runner import EvalReport, EvalRunner
 from bot.prompts.library import PromptLibrary
-from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
+from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory, MemorySessions
 from tests.adapters.studio.test_registry import SCRIPT, Client, accept, sign_in
 
 INTERNAL = "https://contoso-secret.openai.azure.com returned 401"
@@ -94,7 +94,7 @@ async def client(models: FailingModels) -> AsyncIterator[Client]:
         EmbeddingsPage(cast("PromptLibrary", models), lambda _: nullcontext()),
         EvaluationsPage(cast("EvalRunner", PastRuns())),
     ]
-    guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES})
+    guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES}, sessions=MemorySessions())
     adapter = StudioAdapter(MemoryFeed(), MemoryHistory(), guard, pages)
     app = web.Application()
     app.add_routes(adapter.routes(accept))

@@ -1,0 +1,1 @@
+"""Who is signed in to the studio, and which conversations are shared by link."""
