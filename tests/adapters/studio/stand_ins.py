@@ -109,7 +109,8 @@ class MemorySessions(Sessions):
         return {id for id in ids if id in self.kept and not self.kept[id].over}
 
     async def all(self, person: str = "") -> list[Session]:
-        return [one for one in self.kept.values() if person in ("", one.person) and not one.over]
+        found = [one for one in self.kept.values() if person in ("", one.person) and not one.over]
+        return [replace(one, seen_at=one.began_at) for one in found]
 
     async def end(self, ids: Collection[str]) -> int:
         return sum(self.kept.pop(id, None) is not None for id in ids)

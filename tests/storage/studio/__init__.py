@@ -1,0 +1,1 @@
+"""Sessions of the studio, and links to conversations."""
