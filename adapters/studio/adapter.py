@@ -93,7 +93,7 @@ class StudioAdapter:
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
         """The chat at `/`, and everything else under `/studio/`."""
         sign_in = SignInPage(self._guard, self._public_url)
-        chat = ChatPage(self._event_stream, self._turns, self._streams, accept)
+        chat = ChatPage(self._event_stream, self._turns, self._streams, accept, self._links)
         shared = [SharedPage(self._turns, self._links)] if self._links is not None else []
         return PageRegistry(self._guard, (sign_in, chat, *shared, *self._pages)).routes()
 

@@ -29,6 +29,7 @@ MAX_TEXT = 48_000
 Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """128 random bits, made by the page: a message sent again is the same event, and no id can be guessed."""
 
+NOT_YOURS = "This conversation doesn't exist or belongs to someone else."
 _ID = re.compile(r"[0-9a-f]{32}")
 
 

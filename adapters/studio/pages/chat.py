@@ -12,8 +12,9 @@ from aiohttp import web
 from adapters.studio.auth.guard import HttpError, person_of
 from adapters.studio.chat.event_streams import Streams
 from adapters.studio.chat.frames import encode, past_turn
-from adapters.studio.chat.requests import ACTS, Act, body_of, conversation_of
+from adapters.studio.chat.requests import ACTS, NOT_YOURS, Act, body_of, conversation_of
 from adapters.studio.page import Page, Route, render_html
+from adapters.studio.pages.shared import link_path
 from adapters.studio.pages.thumbnails import PICTURES
 from adapters.studio.web.rendering import cached
 from bot.domain.adapter import Accept
@@ -21,10 +22,10 @@ from bot.domain.errors import StateUnavailable
 from bot.domain.prompts import Image
 from bot.storage.conversations.turns import Turns
 from bot.storage.live.event_stream import EventStream
+from bot.storage.studio.shared_links import SharedLinks
 
 PICTURE_PATIENCE_S = 5.0
 """A picture is shown a moment before its turn is committed; a request for it waits."""
-NOT_YOURS = "This conversation doesn't exist or belongs to someone else."
 
 _PATH = "/studio/conversations/{id}"
 _CURSOR = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -38,11 +39,19 @@ class ChatPage(Page):
     path = "/"
     icon = "chat"
 
-    def __init__(self, event_stream: EventStream, turns: Turns, streams: Streams, accept: Accept) -> None:
+    def __init__(
+        self,
+        event_stream: EventStream,
+        turns: Turns,
+        streams: Streams,
+        accept: Accept,
+        links: SharedLinks | None = None,
+    ) -> None:
         self._event_stream = event_stream
         self._turns = turns
         self._streams = streams
         self._accept = accept
+        self._links = links
 
     def routes(self) -> Iterable[Route]:
         return [
@@ -84,7 +93,9 @@ class ChatPage(Page):
             await past_turn(conversation, turn, person.user, causes=person.role == "operator")
             for turn in kept
         ]
-        return web.Response(body=encode({"turns": turns}), content_type="application/json")
+        secret = await self._links.find(conversation) if self._links is not None else ""
+        body = encode({"turns": turns, "link": link_path(conversation, secret)})
+        return web.Response(body=body, content_type="application/json")
 
     async def _image(self, request: web.Request) -> web.Response:
         ref = request.match_info["ref"]

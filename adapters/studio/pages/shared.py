@@ -8,9 +8,8 @@ from aiohttp import web
 
 from adapters.studio.auth.guard import HttpError, person_of
 from adapters.studio.chat.frames import rendered
-from adapters.studio.chat.requests import conversation_of, json_of
+from adapters.studio.chat.requests import NOT_YOURS, conversation_of, json_of
 from adapters.studio.page import Page, Route, render
-from adapters.studio.pages.chat import NOT_YOURS
 from adapters.studio.pages.thumbnails import PICTURES
 from bot.storage.conversations.turns import Turns
 from bot.storage.studio.shared_links import SharedLinks
@@ -38,17 +37,12 @@ class SharedPage(Page):
 
     def routes(self) -> Iterable[Route]:
         return [
-            Route("get", "/studio/conversations/{id}/link", self._link),
             Route("post", "/studio/conversations/{id}/link", self._share),
             Route("page", _PATH, self._show),
             Route("get", _PATH + "/images/{ref}", self._image),
         ]
 
     # -------------------------------------------------------------- by the owner
-
-    async def _link(self, request: web.Request) -> web.Response:
-        conversation = await self._own(request)
-        return web.json_response({"link": _path(conversation, await self._links.find(conversation))})
 
     async def _share(self, request: web.Request) -> web.Response:
         body, conversation = await json_of(request, _ShareRequest), await self._own(request)
@@ -59,7 +53,7 @@ class SharedPage(Page):
         else:
             await self._links.close(conversation)
             log.info("%s stopped sharing conversation %s", who, conversation)
-        return web.json_response({"link": _path(conversation, secret)})
+        return web.json_response({"link": link_path(conversation, secret)})
 
     async def _own(self, request: web.Request) -> str:
         """The conversation that the path names, which must be the person's. Raises HttpError."""
@@ -76,7 +70,7 @@ class SharedPage(Page):
         if not turns:
             raise HttpError(404, NOT_SHARED)
         log.info("shared conversation %s was read by %s", conversation, person_of(request).audited)
-        link = _path(conversation, request.match_info["secret"])
+        link = link_path(conversation, request.match_info["secret"])
         rows = [(turn, await rendered(turn.reply.text)) for turn in turns]
         owner = turns[0].received.user
         yours = owner.id == person_of(request).id
@@ -97,6 +91,6 @@ class SharedPage(Page):
         return conversation
 
 
-def _path(conversation: str, secret: str) -> str:
-    """The link; empty where there is none."""
+def link_path(conversation: str, secret: str) -> str:
+    """The path of the link with this secret; empty if there is none."""
     return f"/studio/shared/{conversation.removeprefix('studio:')}/{secret}" if secret else ""

@@ -62,13 +62,6 @@ export const ask = async (path, body, signal) => (await request(path, posting(bo
 export const post = (conversation, what, body) => ask(`${pathOf(conversation)}/${what}`, body);
 
 /**
- * The path of the link that shares a conversation; empty if it is not shared. Throws RequestError.
- * @param {string} conversation
- * @returns {Promise<string>}
- */
-export const linkOf = async (conversation) => (await load(`${pathOf(conversation)}/link`)).link;
-
-/**
  * Share a conversation by link, or stop. Throws RequestError.
  * @param {string} conversation @param {boolean} shared
  * @returns {Promise<string>} the path of the link
@@ -102,11 +95,11 @@ export async function* lines(path, body, signal) {
 }
 
 /**
- * The turns that are kept, oldest first. Throws RequestError.
+ * The turns that are kept, oldest first, and the path of the link that shares them, if there is one. Throws RequestError.
  * @param {string} conversation
- * @returns {Promise<PastTurn[]>}
+ * @returns {Promise<{ turns: PastTurn[], link: string }>}
  */
-export const history = async (conversation) => (await load(pathOf(conversation))).turns;
+export const history = (conversation) => load(pathOf(conversation));
 
 /**
  * Follow a stream of events until the returned function is called. A lost connection is opened again after 1, 2,

@@ -4,7 +4,7 @@ import { conversations, forget, forgetAll, inherited, recall, remember } from ".
 import { $, closest, composer, make, stickToEnd, tool } from "./dom.js";
 import { keepDraft } from "./fields.js";
 import { RequestError, followConversation, history as load, newId, post, wordsOf } from "./api.js";
-import { showSharing } from "./share.js";
+import { rememberLink, showSharing } from "./share.js";
 import { Turn } from "./turn_view.js";
 import { fold, narrow } from "./nav.js";
 
@@ -42,8 +42,9 @@ async function show(id) {
   if (!id) return;
   thread.ariaBusy = "true";
   try {
-    const past = await load(id);
+    const { turns: past, link } = await load(id);
     if (conversation !== id) return;
+    rememberLink(id, link);
     for (const { asked, closed, good } of past) {
       ended.set(closed.event, closed.at);
       const turn = turnOf(asked.event);
@@ -152,8 +153,8 @@ function take(frame) {
 
 /** Show operators the cause of a failure, which the stream does not carry. @param {Turn} turn */
 async function explain(turn) {
-  const past = await load(conversation).catch(() => []);
-  const found = past.find(({ asked }) => asked.event === turn.event);
+  const past = await load(conversation).catch(() => null);
+  const found = past?.turns.find(({ asked }) => asked.event === turn.event);
   if (found?.closed.cause && turns.get(turn.event) === turn && !turn.open) turn.finish(found.closed, found.good);
 }
 
@@ -322,8 +323,8 @@ function listConversations() {
 async function adopt() {
   await Promise.all(
     inherited().map(async ({ id, title, at }) => {
-      const theirs = await load(id).catch(() => []);
-      if (theirs.length) remember(id, (one) => Object.assign(one, { title, at }));
+      const theirs = await load(id).catch(() => null);
+      if (theirs?.turns.length) remember(id, (one) => Object.assign(one, { title, at }));
     }),
   );
   listConversations();

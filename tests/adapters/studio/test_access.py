@@ -113,7 +113,6 @@ TABLE: dict[str, Row] = {
     f"POST {CONVERSATION}/edit": own(202, id=ID, target=ID, text="changed"),
     f"POST {CONVERSATION}/stop": own(202, id=ID),
     f"POST {CONVERSATION}/rating": own(202, id=ID, post=POST, good=True),
-    f"GET {CONVERSATION}/link": own(),
     f"POST {CONVERSATION}/link": own(200, shared=True),
     "GET /studio/shared/{id}/{secret}": page("viewer"),  # the link makes readers of all who have it
     "GET /studio/shared/{id}/{secret}/images/{ref}": page("viewer"),

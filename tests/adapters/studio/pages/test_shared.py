@@ -74,10 +74,11 @@ async def sharing(redis: Redis) -> AsyncIterator[Sharing]:
 
 async def test_a_link_lets_others_read_and_no_more(sharing: Sharing) -> None:
     """Field fault 118: sharing is explicit and read-only, and the page says with whom."""
-    assert (await (await sharing.ada.get(f"{TALK}/link")).json())["link"] == ""
+    assert (await (await sharing.ada.get(TALK)).json())["link"] == ""
     assert await sharing.share(sharing.bob) == (404, "")
     status, link = await sharing.share(sharing.ada)
     assert status == 200
+    assert (await (await sharing.ada.get(TALK)).json())["link"] == link
     page = await (await sharing.bob.get(link)).text()
     assert "Ada shares this conversation by link" in page
     assert "&lt;b&gt;a cat&lt;/b&gt;" in page

@@ -1,4 +1,4 @@
-"""Set-ups that are saved on the server: by name, for everybody, behind a link."""
+"""Set-ups that are saved on the server: by name, for oneself or for all editors, behind a link."""
 
 import asyncio
 import re
@@ -40,7 +40,7 @@ async def test_a_stale_list_takes_no_clicks(page: Page, whole: Whole) -> None:
     go.set()
     await expect(sheet.locator("li")).to_have_count(1)
     await sheet.get_by_role("button", name="Delete “Pirates”").click()
-    await sheet.get_by_role("button", name="Delete for everyone").click()
+    await sheet.get_by_role("button", name="Delete", exact=True).click()
     await expect(sheet.get_by_text("Nothing saved yet")).to_be_visible()
 
 
@@ -54,7 +54,7 @@ async def test_a_configuration_is_saved_opened_renamed_and_deleted(page: Page, w
     assert await faults(page) == []
     await page.get_by_label("Save current configurations as").fill("Pirates")
     await page.keyboard.press("Enter")
-    await expect(page.locator("#banner")).to_contain_text("Saved as “Pirates”")
+    await expect(page.locator("#banner")).to_contain_text("Saved as “Pirates”. Only you can open it.")
 
     await page.evaluate("localStorage.clear()")
     await open_playground(page, whole)
@@ -74,6 +74,8 @@ async def test_a_configuration_is_saved_opened_renamed_and_deleted(page: Page, w
     await sheet.get_by_role("button", name="Rename “Pirates”").click()
     await page.get_by_label("New name of “Pirates”").fill("Sailors")
     await page.keyboard.press("Enter")
+    await sheet.get_by_role("button", name="Share “Sailors”").click()
+    await expect(sheet.locator("li .note")).to_contain_text("shared with all editors")
     await sheet.get_by_role("button", name="Copy link to “Sailors”").click()
     id = await sheet.locator("li").get_attribute("data-id")
 
@@ -89,7 +91,7 @@ async def test_a_configuration_is_saved_opened_renamed_and_deleted(page: Page, w
 
 async def test_a_link_to_what_is_deleted_says_so(page: Page, whole: Whole, complaints: Complaints) -> None:
     await open_playground(page, whole, "?saved=0123")
-    await expect(page.locator("#banner")).to_have_text(re.compile("no longer exists"))
+    await expect(page.locator("#banner")).to_have_text(re.compile("doesn't exist or belongs to someone else"))
     complaints.clear()
 
 
