@@ -28,7 +28,7 @@ def sessions_list() -> None:
             f"{'':34}person {one.person}, since {one.began_at:%Y-%m-%d %H:%M}, last used {seen:%Y-%m-%d %H:%M} UTC"
         )
     if not found:
-        typer.echo("Nobody is signed in.")
+        typer.echo("There are no sessions.")
 
 
 @sessions.command("end")

@@ -46,7 +46,7 @@ async def sign_in(redis: Redis, id: str, person: str) -> None:
 
 async def test_sessions_are_listed_and_ended(redis: Redis, parley: Run) -> None:
     """Field fault 121: an operator signs people out without the studio."""
-    assert (await parley("list")).output == "Nobody is signed in.\n"
+    assert (await parley("list")).output == "There are no sessions.\n"
     for id, person in (("1" * 32, "ada"), ("2" * 32, "ada"), ("3" * 32, "bob"), ("4" * 32, "eve")):
         await sign_in(redis, id, person)
     listed = (await parley("list")).output
@@ -56,7 +56,7 @@ async def test_sessions_are_listed_and_ended(redis: Redis, parley: Run) -> None:
     assert (await parley("end", "3" * 32)).output == "Ended 1 session.\n"
     assert (await parley("end", "3" * 32)).exit_code == 1
     assert (await parley("end", "--all")).output == "Ended 1 session.\n"
-    assert (await parley("list")).output == "Nobody is signed in.\n"
+    assert (await parley("list")).output == "There are no sessions.\n"
 
 
 async def test_nobody_is_signed_out_by_mistake(redis: Redis, parley: Run) -> None:

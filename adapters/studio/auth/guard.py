@@ -128,7 +128,7 @@ class Guard:
     def sessions(self) -> SessionCache:
         """Who is signed in."""
         if self._cache is None:
-            raise HttpError(404, "Nobody signs in to this studio.")
+            raise HttpError(404, "This studio has no sign-in, so there are no sessions.")
         return self._cache
 
     async def close(self) -> None:

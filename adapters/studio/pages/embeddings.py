@@ -10,7 +10,7 @@ from aiohttp import web
 from adapters.studio.auth.guard import person_of
 from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Page, Route, render
-from adapters.studio.pages.projection import apart, plane, similarities
+from adapters.studio.web.projection import apart, plane, similarities
 from adapters.studio.playground.failures import explained
 from adapters.studio.web.charts import Dot, scatter
 from bot.domain.errors import ConfigError, Refused, Unavailable

@@ -20,7 +20,7 @@ NOT_SHARED = "This link doesn't lead to a conversation, or its owner has stopped
 _PATH = "/studio/shared/{id}/{secret}"
 
 
-class _ShareRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _LinkRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shared: bool
 
 
@@ -45,7 +45,7 @@ class SharedPage(Page):
     # -------------------------------------------------------------- by the owner
 
     async def _share(self, request: web.Request) -> web.Response:
-        body, conversation = await json_of(request, _ShareRequest), await self._own(request)
+        body, conversation = await json_of(request, _LinkRequest), await self._own(request)
         who, secret = person_of(request).audited, ""
         if body.shared:
             secret = await self._links.open(conversation)

@@ -6,7 +6,7 @@ from math import hypot
 import pytest
 from playwright.async_api import Page, expect
 
-from adapters.studio.pages.projection import apart, plane, similarities
+from adapters.studio.web.projection import apart, plane, similarities
 from tests.adapters.studio.conftest import Complaints, Whole, red_picture
 
 _PIXELS = """async image => {
