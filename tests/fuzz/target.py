@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 
 from aiohttp import ClientSession
 
@@ -137,6 +137,8 @@ async def running(folder: Path, *, worker: bool = False) -> AsyncGenerator[Targe
     async with AsyncExitStack() as stack:
         # What is not kept would be waited for.
         stack.enter_context(patch("adapters.studio.pages.chat.PICTURE_PATIENCE_S", 0.0))
+        # Signing out is one of the requests: the session is for all of them.
+        stack.enter_context(patch("adapters.studio.auth.session_cache.SessionCache.end", AsyncMock()))
         slack = await stack.enter_async_context(SlackSimulator())
         teams = await stack.enter_async_context(TeamsSimulator(authenticate=False))
         directory = await stack.enter_async_context(open_directory())

@@ -10,9 +10,9 @@ from aiohttp import web
 from adapters.studio.auth.guard import person_of
 from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Page, Route, render
-from adapters.studio.web.projection import apart, plane, similarities
 from adapters.studio.playground.failures import explained
 from adapters.studio.web.charts import Dot, scatter
+from adapters.studio.web.projection import apart, plane, similarities
 from bot.domain.errors import ConfigError, Refused, Unavailable
 from bot.domain.events import User
 from bot.prompts.library import PromptLibrary
