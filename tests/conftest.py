@@ -17,8 +17,33 @@ from tests.support.patience import PATIENCE_S
 settings.register_profile("parley", deadline=None)  # on a busy machine any example may take long
 settings.load_profile("parley")
 
+UNMEASURED = (
+    "adapters/shared/test_linear_text.py",
+    "chaos",
+    "failover",
+    "files/test_hostile.py",
+    "fuzz",
+    "intent",
+    "project",
+    "story",
+    "worker/test_cost_oracle.py",
+    "worker/test_crash.py",
+)
+"""Tests for which coverage is not measured: it doubles the time that Python takes, and these take long. They drive
+all of Parley, or none of it, or count steps; what they reach has tests of its own."""
+
 PERMANENT = {kind.name for kind in keys.KINDS if kind.permanent}
 DECLARED = {kind.name for kind in keys.KINDS}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure coverage where it can tell something new: not in a browser, nor on a second kind of Redis."""
+    unmeasured = {Path(__file__).parent / name for name in UNMEASURED}
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        again = callspec is not None and "cluster" in callspec.params.values()
+        if again or item.get_closest_marker("browser") or {item.path, *item.path.parents} & unmeasured:
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(autouse=True)

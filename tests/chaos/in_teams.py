@@ -54,9 +54,10 @@ class TeamsPeople:
         act.acked_at = self.teams.acked_at(await self.teams.delete(act.target.sign))
 
     async def rate(self, talk: Talk, act: Act) -> bool:
-        """Press a thumb below an answer that is written down; False where there is none.
+        """Press a thumb below an answer that was delivered; False where there is none.
 
-        One that is not could be an orphan: its buttons are there, and lead to nothing.
+        Other messages may be orphans, with buttons that lead to nothing; and a reply that is only stored has, in
+        a group, no message yet.
         """
         assert act.target is not None
         try:
@@ -64,7 +65,7 @@ class TeamsPeople:
         except StateUnavailable:
             return False
         turn = next((item for item in turns if item.id == act.target.event), None)
-        if turn is None or turn.post is None or not turn.reply.rate:
+        if turn is None or turn.post is None or turn.undelivered is not None or not turn.reply.rate:
             return False
         self._badly(talk)
         act.sent_at = time.time()

@@ -20,7 +20,6 @@ from tests.fuzz.target import EXPECTED, Complaints, Target, listening, running
 
 pytestmark = [
     pytest.mark.fuzz,
-    pytest.mark.no_cover,  # it would take twice as long, and what is covered has tests of its own
     pytest.mark.asyncio(loop_scope="module"),  # a loop of its own: others leave tasks behind on theirs
     pytest.mark.timeout(900),
 ]

@@ -13,7 +13,7 @@ from tests.support.servers import free_port as free_port
 
 Process = asyncio.subprocess.Process
 
-_KEPT = ("PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_CONFIG")
+_KEPT = ("PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 
 
 async def listening(port: int, timeout_s: float = PATIENCE_S) -> None:

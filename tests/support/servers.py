@@ -24,6 +24,8 @@ HOST = "127.0.0.1"
 SLOTS = 16_384
 _BUS = 10_000
 """A cluster's nodes talk to each other on the port that is this much higher."""
+_claims: list[socket.socket] = []
+"""One for each port that `free_port` gave away; closed when the process ends."""
 
 
 class Server:
@@ -145,17 +147,22 @@ def free_port() -> int:
     """A port of loopback that is free, as is the one that a cluster's node there would also take.
 
     It is not one of those that outgoing connections get: a server that is away for a moment must find it
-    free when it comes back.
+    free when it comes back. No other test gets it while this process lives: the UDP port of the same number
+    stays bound, which says so to every process of the machine.
     """
     while True:
         port = 12_000 + secrets.randbelow(10_000)
+        claim = socket.socket(type=socket.SOCK_DGRAM)
         with socket.socket() as probe, socket.socket() as bus:
             try:
+                claim.bind((HOST, port))
                 probe.bind((HOST, port))
                 bus.bind((HOST, port + _BUS))
             except OSError:
+                claim.close()
                 continue
-            return port
+        _claims.append(claim)
+        return port
 
 
 def until(test: Callable[[], bool], what: str, within_s: float = PATIENCE_S) -> None:

@@ -32,11 +32,9 @@ from bot.prompts.body import PLACEHOLDER
 from tests.support import hostile_texts
 from tests.support.hostile_texts import HOSTILE, ORDINARY, SURFACES
 
-pytestmark = pytest.mark.no_cover  # it would take twice as long, and what is covered has tests of its own
-
-SIZE = 7_000
+SIZE = 4_000
 """Characters of a text, with the limits of the surfaces divided by ten, so that it exceeds all of them."""
-LARGE = 60_000
+LARGE = 40_000
 MANY = 400_000
 """Repeated characters, so many that quadratic work exceeds the time limit of a test."""
 LIMITS = (

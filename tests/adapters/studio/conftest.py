@@ -6,13 +6,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
 from PIL import Image as Pictures
 from PIL import ImageDraw
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright, expect
 from pydantic import SecretStr
 
 from adapters.studio import StudioAdapter
@@ -39,6 +40,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+LOOK: Any = {"viewport": {"width": 1180, "height": 800}, "reduced_motion": "reduce"}
 
 
 expect.set_options(timeout=1000 * PATIENCE_S)
@@ -144,13 +148,24 @@ def complaints() -> Complaints:
     return Complaints()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
-    """A browser that remembers nothing."""
-    made = await chromium.new_context(viewport={"width": 1180, "height": 800}, reduced_motion="reduce")
-    made.set_default_timeout(1000 * PATIENCE_S)
-    yield made
-    await made.close()
+async def new_tab(chromium: Browser) -> Page:
+    """A page of a browser that nobody has used before; what breaks its content policy is an error."""
+    context = await chromium.new_context(**LOOK)
+    context.set_default_timeout(1000 * PATIENCE_S)
+    page = await context.new_page()
+    await page.add_init_script(
+        "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective))"
+    )
+    return page
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def tabs(chromium: Browser) -> AsyncIterator[list[Page]]:
+    """The page that tests use one after the other: a new one costs seconds of a core."""
+    kept: list[Page] = []
+    yield kept
+    for page in kept:
+        await page.context.close()
 
 
 @pytest.fixture
@@ -161,21 +176,57 @@ def server(request: pytest.FixtureRequest) -> None:
             request.getfixturevalue(name)
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def page(context: BrowserContext, complaints: Complaints, server: None) -> AsyncIterator[Page]:
-    """A page that must not log an error, and must not break its own content policy."""
-    made = await context.new_page()
-    made.on(
-        "console",
-        lambda received: complaints.append(received.text) if received.type in ("error", "warning") else None,
-    )
-    made.on("pageerror", lambda error: complaints.append(str(error)))
-    await made.add_init_script(
-        "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective))"
-    )
-    yield made
-    await made.close()
+@asynccontextmanager
+async def without_complaints(page: Page, complaints: Complaints) -> AsyncGenerator[Page]:
+    """Fail at the end when the page has logged an error or a warning."""
+
+    def note(received: ConsoleMessage) -> None:
+        if received.type in ("error", "warning"):
+            complaints.append(received.text)
+
+    def note_error(error: Error) -> None:
+        complaints.append(str(error))
+
+    page.on("console", note)
+    page.on("pageerror", note_error)
+    yield page
+    page.remove_listener("console", note)
+    page.remove_listener("pageerror", note_error)
     assert complaints == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(
+    chromium: Browser, tabs: list[Page], complaints: Complaints, server: None
+) -> AsyncIterator[Page]:
+    """A page that must not log an error, and must not break its own content policy; it remembers nothing."""
+    if not tabs:
+        tabs.append(await new_tab(chromium))
+    page = tabs.pop()
+    async with without_complaints(page, complaints):
+        yield page
+        await forget(page)
+    tabs.append(page)  # only a page that ended well is used again
+
+
+async def forget(page: Page) -> None:
+    """Make the page as new."""
+    await page.unroute_all()
+    if page.url.startswith("http"):
+        await page.evaluate("localStorage.clear(); sessionStorage.clear()")
+    await page.goto("about:blank")
+    await page.context.clear_cookies()
+    await page.set_viewport_size(LOOK["viewport"])
+    await page.emulate_media(color_scheme="light", reduced_motion=LOOK["reduced_motion"])
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def fresh_page(chromium: Browser, complaints: Complaints, server: None) -> AsyncIterator[Page]:
+    """The same for a test that changes what can't be changed back, such as the clock."""
+    page = await new_tab(chromium)
+    async with without_complaints(page, complaints):
+        yield page
+        await page.context.close()
 
 
 @dataclass

@@ -99,8 +99,9 @@ async def test_examples_and_instructions_have_their_direction(page: Page, whole:
         await expect(page.get_by_label(label)).to_have_css("direction", "rtl")
 
 
-async def test_a_slow_answer_says_that_it_is_coming(page: Page, whole: Whole) -> None:
+async def test_a_slow_answer_says_that_it_is_coming(fresh_page: Page, whole: Whole) -> None:
     """Field fault 89."""
+    page = fresh_page
     await page.clock.install()
     await open_playground(page, whole)
     held: list[Route] = []

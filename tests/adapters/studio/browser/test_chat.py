@@ -135,7 +135,8 @@ async def test_a_late_frame_changes_nothing(page: Page, served: Studio) -> None:
     await expect(page.locator("[aria-busy]")).to_have_count(0)
 
 
-async def test_code_and_answers_are_copied(page: Page, served: Studio) -> None:
+async def test_code_and_answers_are_copied(fresh_page: Page, served: Studio) -> None:
+    page = fresh_page
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await page.goto(served.url)
     await say(page, "/code")

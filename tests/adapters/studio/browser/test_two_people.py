@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.adapters.studio.browser.test_accessibility import faults
 from tests.adapters.studio.browser.test_chat import say
-from tests.adapters.studio.conftest import PATIENCE_S, Whole, whole_parley
+from tests.adapters.studio.conftest import Whole, new_tab, whole_parley
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -31,10 +31,9 @@ async def locked(tmp_path: Path) -> AsyncIterator[Whole]:
 @asynccontextmanager
 async def browsing(chromium: Browser) -> AsyncGenerator[Page]:
     """A browser that nobody has used before."""
-    context = await chromium.new_context(viewport={"width": 1180, "height": 800}, reduced_motion="reduce")
-    context.set_default_timeout(1000 * PATIENCE_S)
-    yield await context.new_page()
-    await context.close()
+    page = await new_tab(chromium)
+    yield page
+    await page.context.close()
 
 
 async def sign_in(page: Page, whole: Whole, role: str, name: str, to: str = "/") -> None:

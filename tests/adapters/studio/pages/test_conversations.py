@@ -4,7 +4,7 @@ import asyncio
 import re
 
 import pytest
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import Page, expect
 
 from tests.adapters.studio.conftest import PATIENCE_S, Whole
 from tests.adapters.studio.playground.test_playground import say
@@ -99,14 +99,14 @@ async def test_bad_ratings_are_listed_apart(page: Page, whole: Whole) -> None:
 
 
 async def test_an_answer_is_watched_while_it_is_written(
-    page: Page, context: BrowserContext, whole: Whole, caplog: pytest.LogCaptureFixture
+    page: Page, whole: Whole, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", logger="adapters.studio.pages.live"):
         await page.goto(f"{whole.url}/studio/log")
         await page.get_by_role("link", name="In progress").click()
         await expect(page.get_by_text("No answers in progress")).to_be_visible()
     assert "were watched in the studio" in caplog.text
-    asker = await context.new_page()
+    asker = await page.context.new_page()
     await asker.goto(whole.url)
     await say(asker, "Tell me about pangolins.")
     row = page.locator("#scenes li").filter(has_text="Tell me about pangolins.")
