@@ -116,6 +116,7 @@ class Settings(BaseSettings):
 
     # --- capacity and times
     parley_concurrency: Annotated[int, Field(ge=1, le=1024)] = 256
+    parley_tenant_concurrency: Annotated[int | None, Field(ge=1, le=1024)] = None
     parley_lease_s: Annotated[float, Field(ge=0.2, le=600)] = 30.0
     parley_drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0
     parley_attempts: Annotated[int, Field(ge=1, le=50)] = 5
@@ -315,6 +316,11 @@ class Settings(BaseSettings):
             )
 
     def _limit_problems(self) -> Iterator[str]:
+        if (self.parley_tenant_concurrency or 0) > self.parley_concurrency:
+            yield (
+                f"PARLEY_TENANT_CONCURRENCY={self.parley_tenant_concurrency} is more than "
+                f"PARLEY_CONCURRENCY={self.parley_concurrency}, of which it is a part. Lower it, or unset it."
+            )
         try:
             found = limits.read(self.parley_limits)
             if self.slack_bot_token is None:

@@ -1,13 +1,14 @@
--- Read when each shard is next due, without claiming anything.
--- KEYS ready...    Returns for each key the ms until its earliest conversation is due, -1 if there is none.
+-- Read what is due in each shard, without claiming anything.
+-- KEYS ready...    Returns for each key what `coming` returns, with the flow '' if more is due than was compared: any claim
+-- will find it.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answer = {}
 for i, key in ipairs(KEYS) do
-  local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-  answer[i] = -1
-  if #first > 0 then
-    answer[i] = math.max(0, tonumber(first[2]) - now)
+  local more
+  answer[i], more = coming(key, now)
+  if more then
+    table.insert(answer[i], '')
   end
 end
 return answer
