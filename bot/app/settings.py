@@ -213,6 +213,7 @@ class Settings(BaseSettings):
     def _whole_platforms(self) -> Self:
         problems = [*self._studio_problems(), *self._entra_problems(), *self._slack_problems()]
         problems += [*self._teams_problems(), *self._model_problems(), *self._limit_problems()]
+        problems += self._key_problems()
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -314,6 +315,17 @@ class Settings(BaseSettings):
                 f"AZURE_OPENAI_ENDPOINT is missing, but {orphans[0]} is set. "
                 "It looks like https://NAME.openai.azure.com."
             )
+
+    def _key_problems(self) -> Iterator[str]:
+        if self.parley_secret_keys is not None:
+            from bot.storage.redis.secrets import (
+                ciphers,
+            )  # needs cryptography, which starting is better off without
+
+            try:
+                ciphers(self.parley_secret_keys, self.parley_data_dir)
+            except ConfigError as error:
+                yield str(error)
 
     def _limit_problems(self) -> Iterator[str]:
         if (self.parley_tenant_concurrency or 0) > self.parley_concurrency:

@@ -14,10 +14,15 @@ from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.events.parser import Bot
 from adapters.slack.payloads import Origin, objects, part
-from adapters.slack.workspaces.installations import Installation, Installations
+from adapters.slack.workspaces.installations import (
+    Installation,
+    Installations,
+    NotInstalled,
+    TokenUnreadable,
+)
 from adapters.slack.workspaces.people import KnownPerson, People
 from bot.domain.adapter import Limiter, Secrets
-from bot.domain.errors import LeaseLost, PlatformUnavailable
+from bot.domain.errors import LeaseLost, PlatformUnavailable, StateUnavailable
 
 NAMES_KEPT = 10_000
 NAMELESS_S = 600.0  # pause before a name is requested again that Slack did not return
@@ -126,6 +131,30 @@ class Workspace:
                     self._keep_name(str(one.get("id")), one.get("handle") or one.get("name"))
 
 
+class StoredToken:
+    """The token of one installation, for `WebApi`."""
+
+    def __init__(self, installations: Installations, team: str, enterprise: str) -> None:
+        self._installations, self._place = installations, (team, enterprise)
+
+    async def newer(self, refused: SecretStr) -> SecretStr | None:
+        """Read the token again after Slack has refused it: the app may have been installed anew, or removed.
+
+        Raises TokenUnreadable if it can't be read, or has expired and is not renewed.
+        """
+        try:
+            installation = await self._installations.find(*self._place)
+        except NotInstalled:
+            return None
+        except StateUnavailable as error:
+            raise TokenUnreadable(f"The token of the workspace can't be read again: {error}") from error
+        if installation.bot_token != refused.get_secret_value():
+            return SecretStr(installation.bot_token)
+        if not installation.lives:
+            raise TokenUnreadable("The token of the workspace has expired, and Slack does not renew it.")
+        return None
+
+
 class Workspaces:
     """The workspace of the bot token or, without one, all that have installed the app."""
 
@@ -148,12 +177,17 @@ class Workspaces:
             self.only = self._new(token, name)
         self._known = BoundedCache[str, tuple[float, Workspace]](WORKSPACES_KEPT)
 
-    def _new(self, token: SecretStr, name: str, bot: Bot | None = None) -> Workspace:
-        api = WebApi(self._session, token, self._api_url, self._limiter, name)
+    def _new(
+        self, token: SecretStr, name: str, bot: Bot | None = None, tokens: StoredToken | None = None
+    ) -> Workspace:
+        api = WebApi(self._session, token, self._api_url, self._limiter, name, tokens)
         return Workspace(api, bot, self._secrets)
 
     async def of(self, team: str, enterprise: str = "") -> Workspace:
-        """The workspace with these ids. Raises NotInstalled, PlatformUnavailable and StateUnavailable."""
+        """The workspace with these ids. Raises NotInstalled, PlatformUnavailable and StateUnavailable.
+
+        NotInstalled means that its events are for another app; with the other errors, they are to come again.
+        """
         if self.only is not None:
             return self.only
         assert self.installations is not None  # noqa: S101 - the adapter refuses to have neither
@@ -162,7 +196,7 @@ class Workspaces:
         if known is not None and time.monotonic() < until:
             return known
         installation = await self.installations.find(team, enterprise)
-        known = self._updated(known, team, installation)
+        known = self._updated(known, installation, team, enterprise)
         self._known[key] = (time.monotonic() + INSTALLATION_HOLDS_S, known)
         return known
 
@@ -170,13 +204,17 @@ class Workspaces:
         """The workspace of an address, a post or an attachment. Raises as `of` does."""
         return await self.of(data.get("team", ""), data.get("enterprise", ""))
 
-    def _updated(self, known: Workspace | None, team: str, installation: Installation) -> Workspace:
+    def _updated(
+        self, known: Workspace | None, installation: Installation, team: str, enterprise: str
+    ) -> Workspace:
+        assert self.installations is not None  # noqa: S101 - as in `of`
         token = SecretStr(installation.bot_token)
         if known is not None:
             known.api.renew(token)
             return known
         bot = Bot(team=team or installation.team, user=installation.bot_user, bot=installation.bot_id)
-        return self._new(token, team or installation.enterprise, bot)
+        tokens = StoredToken(self.installations, team, enterprise)
+        return self._new(token, team or installation.enterprise, bot, tokens)
 
     async def forget(self, place: Origin, at: datetime) -> None:
         """Delete the installation after the app was removed. Raises StateUnavailable."""
