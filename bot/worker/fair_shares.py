@@ -57,10 +57,10 @@ class FairShares:
         self._due.setdefault(keys.tenant_of(flow), {}).setdefault(flow, {})[shard] = None
         self._in_shard.setdefault(shard, set()).add(flow)
 
-    def take(self) -> tuple[int, str] | None:
-        """The shard to claim from, and the flow to claim; None if nothing is due that may have a place.
+    def take(self) -> tuple[int, str, set[str]] | None:
+        """The shard to claim from, the flow to claim, and what else was known of the shard.
 
-        What else is known of the shard is forgotten: the response to the claim says it anew.
+        None if nothing is due that may have a place. All of the shard is forgotten: the response to the claim says it.
         """
         full = self.full
         tenants = [tenant for tenant in self._due if tenant not in full]
@@ -69,9 +69,10 @@ class FairShares:
         flows = self._due[self._tenants.least(tenants)]
         flow = self._flows.least(flows)
         shard = next(iter(flows[flow]))
-        for known in self._in_shard.pop(shard):
+        others = self._in_shard.pop(shard)
+        for known in others:
             self._forget(shard, known)
-        return shard, flow
+        return shard, flow, others - {flow}
 
     def begin(self, conversation: str) -> None:
         """An answer in this conversation has begun."""

@@ -200,7 +200,7 @@ class Poller:
                 return None
             self._wake.clear()
             await self._wake.wait()
-        shard, flow = place
+        shard, flow, others = place
         requested_at = time.monotonic()
         try:
             claim = await self._inbox.claim(shard, flow, self._shares.full)
@@ -213,5 +213,9 @@ class Poller:
             self._claiming.failed(error)
             return None
         self._claiming.succeeded()
-        self._saw(shard, claim.more if isinstance(claim, Claim) else claim)
+        due = claim.more if isinstance(claim, Claim) else claim
+        self._saw(shard, Due(in_ms=due.in_ms, flows=tuple(filter(None, due.flows))))
+        if "" in due.flows:  # the sweep asks for whatever else there is
+            for other in others:
+                self.look(shard, other)
         return (claim, requested_at) if isinstance(claim, Claim) else None

@@ -132,6 +132,37 @@ async def test_more_than_is_compared_hides_nobody(inbox: Inbox, redis: Redis) ->
     claim = await inbox.claim(shard, full=[BUSY])
     assert isinstance(claim, Claim)
     assert claim.conversation == quiet[0]
+    assert claim.more.flows == (f"{BUSY}:C1", "")
+
+
+async def test_what_is_not_listed_is_found_soon(inbox: Inbox) -> None:
+    """By a worker that has missed its wake-up, behind 300 of another tenant in the same shard."""
+    (quiet,) = threads(f"{QUIET}:C1", 1, shard=7)
+    await ask(inbox, threads(f"{BUSY}:C1", 300, shard=7))
+    await ask(inbox, [quiet])
+    assert (await order(inbox, until=quiet)).index(quiet) < 150
+
+
+async def test_what_is_not_listed_stays_known(inbox: Inbox) -> None:
+    """A claim forgets no flow that a wake-up named, in a shard with more than its response can list."""
+    named = [f"slack:T{number}:C1" for number in range(3, 9)]
+    await ask(inbox, threads(f"{BUSY}:C1", 200, shard=7))
+    asking = [thread for flow in named for thread in threads(flow, 1, shard=7)]
+    await ask(inbox, asking)
+    claimed, ended = list[str](), asyncio.Event()
+
+    async def answer(claim: Claim) -> None:
+        claimed.append(claim.conversation)
+        await inbox.commit(claim, CommitRequest())
+        if len(claimed) == 12:
+            ended.set()
+
+    poller = Poller(inbox, 1, begin=lambda claim, _: asyncio.create_task(answer(claim)), stop=lambda _: None)
+    for flow in (f"{BUSY}:C1", *named):
+        poller.look(7, flow)
+    async with asyncio.timeout(PATIENCE_S):
+        await poller.run(ended)
+    assert set(asking) <= set(claimed[:8])
 
 
 async def test_a_tenant_has_its_places_and_no_more(inbox: Inbox) -> None:
@@ -200,7 +231,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = FairShares(5)
     for number in range(10):
         shares.add(number, f"slack:T{number}:C1")
-        assert shares.take() == (number, f"slack:T{number}:C1")
+        assert shares.take() == (number, f"slack:T{number}:C1", set())
         shares.begin(f"slack:T{number}:C1:1.2")
         shares.end(f"slack:T{number}:C1:1.2")
     known = [vars(service) for service in (shares._tenants, shares._flows)]  # pyright: ignore[reportPrivateUsage]

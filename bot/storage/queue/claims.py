@@ -14,7 +14,7 @@ class Due:
     """What is due in a shard: in `in_ms`, 0 for now and -1 for never, conversations of these `flows`.
 
     A flow is what shares the places of a tenant: the conversations of one channel (`keys.flow_of`). One that is empty
-    stands for any.
+    says that there may be others.
     """
 
     in_ms: int

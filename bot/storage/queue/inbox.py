@@ -197,6 +197,7 @@ class Inbox:
                     ticket,
                     int(repeated),
                     flow,
+                    keys.tenant_of(flow),
                     *full,
                 ],
             )

@@ -1,20 +1,24 @@
 -- What of a shard is due, by flow: the channel or chat of a conversation, without its thread.
--- At most this many due conversations of a shard are compared; there are 64 shards.
-local COMPARED = 512
+local LISTED = 32 -- conversations whose flows are listed; there are 64 shards
 local function flow_of(conversation) -- as in bot.storage.redis.keys
-  local flow, cut = string.gsub(conversation, ';.*$', '')
-  if cut == 0 then
-    flow = string.gsub(conversation, ':[0-9.]+$', '')
+  local thread = string.find(conversation, ';', 1, true)
+  if thread then
+    return string.sub(conversation, 1, thread - 1)
   end
-  return flow
+  return string.match(conversation, '^(.*):[0-9.]+$') or conversation
 end
-local function tenant_of(flow)
-  return string.match(flow, '^([^:]*:[^:]*):') or string.match(flow, '^[^:]*')
-end
--- Returns {0, flow that is due...}, or {ms until something is due, its flow}, or {-1}; and whether more is due than was compared.
+-- Returns {0, flow that is due..., '' if more is due than was looked at}, or {ms until something is due, its flow}, or {-1}.
+-- Of more, another part is looked at each time.
 local function coming(ready, now)
-  local answer, listed = { 0 }, {}
-  local due = redis.call('ZRANGEBYSCORE', ready, '-inf', now, 'LIMIT', 0, COMPARED)
+  local first = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')
+  if not first[1] then
+    return { -1 }
+  elseif tonumber(first[2]) > now then
+    return { tonumber(first[2]) - now, flow_of(first[1]) }
+  end
+  local answer, listed, total = { 0 }, {}, redis.call('ZCOUNT', ready, '-inf', now)
+  local from = total > LISTED and now % 1000003 * 7919 % total or 0
+  local due = redis.call('ZRANGE', ready, from, math.min(total, from + LISTED) - 1)
   for _, conversation in ipairs(due) do
     local flow = flow_of(conversation)
     if not listed[flow] then
@@ -22,9 +26,8 @@ local function coming(ready, now)
       answer[#answer + 1] = flow
     end
   end
-  if #answer == 1 then
-    local first = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')
-    answer = first[1] and { math.max(0, tonumber(first[2]) - now), flow_of(first[1]) } or { -1 }
+  if total > #due then
+    answer[#answer + 1] = ''
   end
-  return answer, #due == COMPARED
+  return answer
 end
