@@ -182,7 +182,7 @@ def secrets_reseal() -> None:
             return await storage.secret_store.key_use(reseal=True)
 
     use = run(reseal())
-    typer.echo(f"Encrypted anew: {use.resealed}.")
+    typer.echo(f"Encrypted again: {use.resealed}.")
     for finding in use.check():
         typer.echo(f"{finding.words}.".replace("..", "."), err=finding.level == "error")
     if use.unreadable:

@@ -41,7 +41,7 @@ async def test_an_old_key_is_needed_until_resealed(redis: Redis, parley: Parley)
     resealed = await asyncio.to_thread(parley, "secrets", "reseal")
     assert resealed.exit_code == 0
     assert resealed.output.splitlines() == [
-        "Encrypted anew: 2.",
+        "Encrypted again: 2.",
         "2 are encrypted by the first key; the other keys are not needed.",
     ]
     alone = SecretStore(redis, SecretStr(NEW), Path())

@@ -12,7 +12,7 @@ from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.payloads import part
 from bot.domain.adapter import Limiter, Secrets
-from bot.domain.errors import ConfigError, PlatformUnavailable, SecretUnreadable
+from bot.domain.errors import ConfigError, PlatformUnavailable, SecretUnreadable, StateUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +183,30 @@ class Installations:
 
     async def _keep(self, installation: Installation) -> None:
         await self._secrets.put(installation.name, msgspec.json.encode(installation))
+
+
+class StoredToken:
+    """The token of one installation, for `WebApi`."""
+
+    def __init__(self, installations: Installations, team: str, enterprise: str) -> None:
+        self._installations, self._place = installations, (team, enterprise)
+
+    async def newer(self, refused: SecretStr) -> SecretStr | None:
+        """Read the token again after Slack has refused it: the app may have been installed anew, or removed.
+
+        Raises TokenUnreadable if it can't be read, or has expired and is not renewed.
+        """
+        try:
+            installation = await self._installations.find(*self._place)
+        except NotInstalled:
+            return None
+        except StateUnavailable as error:
+            raise TokenUnreadable(f"The token of the workspace can't be read again: {error}") from error
+        if installation.bot_token != refused.get_secret_value():
+            return SecretStr(installation.bot_token)
+        if not installation.lives:
+            raise TokenUnreadable("The token of the workspace has expired, and Slack does not renew it.")
+        return None
 
 
 def _is_due(installation: Installation) -> bool:

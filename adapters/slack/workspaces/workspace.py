@@ -14,15 +14,10 @@ from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.events.parser import Bot
 from adapters.slack.payloads import Origin, objects, part
-from adapters.slack.workspaces.installations import (
-    Installation,
-    Installations,
-    NotInstalled,
-    TokenUnreadable,
-)
+from adapters.slack.workspaces.installations import Installation, Installations, StoredToken
 from adapters.slack.workspaces.people import KnownPerson, People
 from bot.domain.adapter import Limiter, Secrets
-from bot.domain.errors import LeaseLost, PlatformUnavailable, StateUnavailable
+from bot.domain.errors import LeaseLost, PlatformUnavailable
 
 NAMES_KEPT = 10_000
 NAMELESS_S = 600.0  # pause before a name is requested again that Slack did not return
@@ -129,30 +124,6 @@ class Workspace:
                 found = await self.api.call("usergroups.list", {})
                 for one in objects(found.get("usergroups"))[:NAMES_KEPT]:
                     self._keep_name(str(one.get("id")), one.get("handle") or one.get("name"))
-
-
-class StoredToken:
-    """The token of one installation, for `WebApi`."""
-
-    def __init__(self, installations: Installations, team: str, enterprise: str) -> None:
-        self._installations, self._place = installations, (team, enterprise)
-
-    async def newer(self, refused: SecretStr) -> SecretStr | None:
-        """Read the token again after Slack has refused it: the app may have been installed anew, or removed.
-
-        Raises TokenUnreadable if it can't be read, or has expired and is not renewed.
-        """
-        try:
-            installation = await self._installations.find(*self._place)
-        except NotInstalled:
-            return None
-        except StateUnavailable as error:
-            raise TokenUnreadable(f"The token of the workspace can't be read again: {error}") from error
-        if installation.bot_token != refused.get_secret_value():
-            return SecretStr(installation.bot_token)
-        if not installation.lives:
-            raise TokenUnreadable("The token of the workspace has expired, and Slack does not renew it.")
-        return None
 
 
 class Workspaces:

@@ -206,28 +206,7 @@ class Inbox:
             raise
         if not answer[0]:
             return _due(answer[1])
-        conversation, token, attempt, post, stop, erasures, event, waited, more, *rest = answer
-        lost, certain, failures, unreachable_ms, others_speak, *turns = rest
-        read, places = read_placed(turns)
-        return Claim(
-            conversation=conversation.decode(),
-            token=token,
-            attempt=attempt,
-            begun=_post.decode(post) if post else None,
-            stop=stop.decode() if stop else "",
-            erasures=erasures.decode() if erasures else "0",
-            event=read_event(event),
-            raw=event,
-            waited_ms=waited,
-            more=_due(more),
-            lost=lost,
-            certain=bool(certain),
-            failures=failures,
-            unreachable_s=unreachable_ms / 1000,
-            others_speak=bool(others_speak),
-            turns=read,
-            places=places,
-        )
+        return _claimed(answer)
 
     async def hold(
         self, claim: Claim, begun: PostedMessage | None = None, *, alone: bool | None = None
@@ -368,6 +347,31 @@ class Inbox:
                 yield Wakeup(keys.shard_of(data), keys.flow_of(data))
             else:
                 yield Wakeup(int(data)) if channel == keys.OLD_WAKEUPS else data
+
+
+def _claimed(answer: Sequence[Any]) -> Claim:
+    conversation, token, attempt, post, stop, erasures, event, waited, more, *rest = answer
+    lost, certain, failures, unreachable_ms, others_speak, *turns = rest
+    read, places = read_placed(turns)
+    return Claim(
+        conversation=conversation.decode(),
+        token=token,
+        attempt=attempt,
+        begun=_post.decode(post) if post else None,
+        stop=stop.decode() if stop else "",
+        erasures=erasures.decode() if erasures else "0",
+        event=read_event(event),
+        raw=event,
+        waited_ms=waited,
+        more=_due(more),
+        lost=lost,
+        certain=bool(certain),
+        failures=failures,
+        unreachable_s=unreachable_ms / 1000,
+        others_speak=bool(others_speak),
+        turns=read,
+        places=places,
+    )
 
 
 def _due(answer: Sequence[Any]) -> Due:

@@ -71,7 +71,7 @@ class SecretStore:
     Implements `bot.domain.adapter.Secrets`. A value that no key decrypts is not missing: it raises SecretUnreadable.
 
     `secrets` are comma-separated Fernet keys: the first encrypts, all of them decrypt. A new one is first added at the
-    end, for all processes, and then put in front; what older ones encrypt is encrypted anew. Without any, a key file
+    end, for all processes, and then put in front; what older ones encrypt is encrypted again. Without any, a key file
     that only this user may read is created in `folder` on first use; processes on other machines need a copy of it.
     """
 
@@ -120,8 +120,8 @@ class SecretStore:
                 continue
             number, value = opened
             if reseal and number:
-                anew = ciphers[0].encrypt(value)
-                if await self._redis.run(_RESEAL, [keys.secret(name)], [sealed, anew]):
+                again = ciphers[0].encrypt(value)
+                if await self._redis.run(_RESEAL, [keys.secret(name)], [sealed, again]):
                     number, resealed = 0, resealed + 1
             found[number] += 1
         number = len(await self._ciphers()) if found or unreadable else 0
@@ -146,7 +146,7 @@ class SecretStore:
 
     @asynccontextmanager
     async def resealing(self) -> AsyncGenerator[None]:
-        """Encrypt anew in the background what older keys encrypt, while the settings have some."""
+        """Encrypt again in the background what older keys encrypt, while the settings have some."""
         keeping = asyncio.create_task(self._reseal_again())
         try:
             yield
@@ -165,7 +165,7 @@ class SecretStore:
                     if finding.level != "ok":
                         log.error("%s: %s", finding.subject, finding.words)
             except StateUnavailable as error:
-                log.info("Secrets were not encrypted anew: %s", error)
+                log.info("Secrets could not be encrypted again: %s", error)
             await asyncio.sleep(RESEAL_S)
 
     async def _ciphers(self) -> "tuple[Fernet, ...]":
