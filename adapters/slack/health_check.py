@@ -37,15 +37,23 @@ async def inspect_many(
     try:
         names = await installations.names()
         for place in names:
-            installation = await installations.find(place, place)
-            token = SecretStr(installation.bot_token)
-            findings += await inspect(WebApi(api.session, token, api.api_url), None)
+            findings += await _inspect_one(installations, place, api)
     except (ConfigError, PlatformUnavailable, StateUnavailable) as error:
         return [*findings, CheckResult(level="error", subject=subject, words=str(error))]
     if not names:
         words = "No workspace has installed the app yet. Open /slack/install at this server's public URL."
         findings.append(CheckResult(level="warning", subject=subject, words=words))
     return findings + await _socket_mode(api, app_token)
+
+
+async def _inspect_one(installations: Installations, place: str, api: WebApi) -> list[CheckResult]:
+    """The checks of a workspace. A token that can't be read ends none of the others. Raises StateUnavailable."""
+    try:
+        installation = await installations.find(place, place)
+    except (ConfigError, PlatformUnavailable) as error:
+        return [CheckResult(level="error", subject="Slack", words=f"{place}: {error}")]
+    token = SecretStr(installation.bot_token)
+    return await inspect(WebApi(api.session, token, api.api_url), None)
 
 
 def _scopes(header: str | None) -> CheckResult:

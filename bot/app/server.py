@@ -70,6 +70,7 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
         if hangup := getattr(signal, "SIGHUP", None):  # Windows has none
             asyncio.get_running_loop().add_signal_handler(hangup, services.reload)
         adapters = [await stack.enter_async_context(adapter) for adapter in find_adapters(services)]
+        await stack.enter_async_context(services.storage.secret_store.resealing())
         await stack.enter_async_context(services.limit_names.resolving(adapters))
         limits = services.storage.ledger.limits.check(services.deployments)
         for risk in [*outdated(), *await services.storage.redis.risks(), *limits]:
@@ -185,6 +186,7 @@ async def check(settings: Settings) -> list[CheckResult]:
             findings.append(registry.check())
             findings += await services.storage.redis.check()
             findings += await PriceWatch(PriceTables(services.storage.redis), services.gateway).check()
+            findings += await services.storage.secret_store.check()
             findings += services.storage.ledger.limits.check(services.deployments)
             findings += await services.gateway.check()
             adapters = find_adapters(services)

@@ -141,6 +141,7 @@ class Services:
                 attempts=settings.parley_attempts,
                 lease_s=settings.parley_lease_s,
                 drain_s=settings.parley_drain_s,
+                tenant_concurrency=settings.parley_tenant_concurrency,
             ),
         )
 

@@ -118,6 +118,7 @@ class Settings(BaseSettings):
 
     # --- capacity and times
     parley_concurrency: Annotated[int, Field(ge=1, le=1024)] = 256
+    parley_tenant_concurrency: Annotated[int | None, Field(ge=1, le=1024)] = None
     parley_lease_s: Annotated[float, Field(ge=0.2, le=600)] = 30.0
     parley_drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0
     parley_attempts: Annotated[int, Field(ge=1, le=50)] = 5
@@ -214,6 +215,7 @@ class Settings(BaseSettings):
     def _whole_platforms(self) -> Self:
         problems = [*self._studio_problems(), *self._entra_problems(), *self._slack_problems()]
         problems += [*self._teams_problems(), *self._model_problems(), *self._limit_problems()]
+        problems += self._key_problems()
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -316,7 +318,23 @@ class Settings(BaseSettings):
                 "It looks like https://NAME.openai.azure.com."
             )
 
+    def _key_problems(self) -> Iterator[str]:
+        if self.parley_secret_keys is not None:
+            from bot.storage.redis.secrets import (
+                ciphers,
+            )  # needs cryptography, which starting is better off without
+
+            try:
+                ciphers(self.parley_secret_keys, self.parley_data_dir)
+            except ConfigError as error:
+                yield str(error)
+
     def _limit_problems(self) -> Iterator[str]:
+        if (self.parley_tenant_concurrency or 0) > self.parley_concurrency:
+            yield (
+                f"PARLEY_TENANT_CONCURRENCY={self.parley_tenant_concurrency} is more than "
+                f"PARLEY_CONCURRENCY={self.parley_concurrency}, of which it is a part. Lower it, or unset it."
+            )
         try:
             found = limits.read(self.parley_limits)
             if self.slack_bot_token is None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bot.domain.events import AppUninstalled
     from bot.llm.catalog.probe import ProbeResult
     from bot.storage.queue.dead_letters import DeadLetterQueue
+    from bot.storage.redis.secrets import KeyUse
 
 T = TypeVar("T")
 
@@ -156,6 +157,36 @@ async def _delete(tenant: str, person: str | None) -> list[str]:
             await services.storage.compaction.request()
             await services.storage.compaction.settled()
     return lines or [f"No data of {tenant} is stored."]
+
+
+# ------------------------------------------------------------------ secrets
+
+secrets = typer.Typer(no_args_is_help=True, help="Rotate the keys that encrypt stored tokens.")
+
+
+@secrets.callback()
+def _secrets() -> None:
+    """A group, although it has one command."""
+
+
+@secrets.command("reseal")
+def secrets_reseal() -> None:
+    """Encrypt by the first key of PARLEY_SECRET_KEYS what older keys encrypt.
+
+    Running processes go on, and do the same every hour. Exits with 1 if something can't be decrypted by any key.
+    """
+    from bot.app.services import open_storage
+
+    async def reseal() -> "KeyUse":
+        async with open_storage(load_settings()) as storage:
+            return await storage.secret_store.key_use(reseal=True)
+
+    use = run(reseal())
+    typer.echo(f"Encrypted again: {use.resealed}.")
+    for finding in use.check():
+        typer.echo(f"{finding.words}.".replace("..", "."), err=finding.level == "error")
+    if use.unreadable:
+        raise typer.Exit(1)
 
 
 # ------------------------------------------------------------------ deployments

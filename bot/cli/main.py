@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bot.cli.admin import dead_letters, deployments, forget
+from bot.cli.admin import dead_letters, deployments, forget, secrets
 from bot.cli.backup import backup, restore
 from bot.cli.calls import calls
 from bot.cli.console import load_settings, run
@@ -262,3 +262,4 @@ parley.command()(restore)
 parley.add_typer(dead_letters, name="dead-letters")
 parley.add_typer(dead_letters, name="buried", hidden=True)  # the old name; remove it with the next release
 parley.add_typer(deployments, name="deployments")
+parley.add_typer(secrets, name="secrets")

@@ -310,7 +310,7 @@ class Secrets(Protocol):
     """Secrets of an adapter: encrypted at rest, shared by all processes. Methods raise StateUnavailable."""
 
     async def get(self, name: str) -> bytes | None:
-        """The value under a name, or None."""
+        """The value under a name, or None if there is none. Raises SecretUnreadable if no key decrypts it."""
         ...
 
     async def put(self, name: str, value: bytes, life_s: int | None = None) -> None:
@@ -318,7 +318,7 @@ class Secrets(Protocol):
         ...
 
     async def take(self, name: str) -> bytes | None:
-        """Get and delete a value atomically, for one-time use."""
+        """Get and delete a value atomically, for one-time use. Raises SecretUnreadable."""
         ...
 
     async def delete(self, name: str) -> None:

@@ -6,7 +6,7 @@
       Refused                the person: its text is the reply; the turn is stored; no retry
         RateLimited  BudgetSpent (UnknownPrice)  TooLong  ContentFiltered  NotAllowed
       Unavailable            nobody: the event is retried after `retry_after_s`
-        ModelUnavailable (ModelBusy)  PlatformUnavailable  StateUnavailable
+        ModelUnavailable (ModelBusy)  PlatformUnavailable  StateUnavailable (SecretUnreadable)
       Unauthentic            the sender: 401
       Malformed              the sender: 400 (413 when it is too large)
       LeaseLost              another worker answers: drop silently
@@ -140,6 +140,10 @@ class PlatformUnavailable(Unavailable):
 
 class StateUnavailable(Unavailable):
     """Redis is unavailable."""
+
+
+class SecretUnreadable(StateUnavailable):
+    """A stored secret exists, but no key of this process decrypts it."""
 
 
 class Unauthentic(BotError):

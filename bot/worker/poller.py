@@ -1,14 +1,16 @@
-"""Decides which shard to claim from next: by wake-ups, timers and a slow sweep."""
+"""Claims what is due: woken by wake-ups, timers and a slow sweep."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from bot.domain.errors import LeaseLost, StateUnavailable
-from bot.storage.queue.inbox import Claim, Inbox
-from bot.storage.redis import keys, tasks
+from bot.storage.queue.inbox import Claim, Due, Inbox, Wakeup
+from bot.storage.redis import tasks
+from bot.worker.fair_shares import FairShares
 
 log = logging.getLogger(__name__)
 
@@ -39,18 +41,26 @@ class _Outage:
 
 
 class Poller:
-    """Claims due conversations, up to `places` at once, and passes each claim to `begin`.
+    """Claims due conversations, up to `places` at once and `tenant_places` of one tenant, and passes each to `begin`.
 
-    An idle worker waits for a wake-up with the number of a shard. A shard with something due later gets a
+    An idle worker waits for a wake-up, which names a shard. A shard with something due later gets a
     timer. A lost wake-up or timer only costs time, because the sweep makes up for it.
     """
 
-    def __init__(self, inbox: Inbox, places: int, *, begin: Begin, stop: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        places: int,
+        *,
+        begin: Begin,
+        stop: Callable[[str], None],
+        tenant_places: int | None = None,
+    ) -> None:
         self._inbox = inbox
         self._free = asyncio.Semaphore(places)
         self._begin = begin
         self._stop = stop
-        self._due: dict[int, None] = {}  # an ordered set of shards to check
+        self._shares = FairShares(tenant_places or places)
         self._wake = asyncio.Event()
         self._ended = False
         self._timers: dict[int, tuple[float, asyncio.Handle]] = {}  # uvloop's handles don't always say when
@@ -83,9 +93,9 @@ class Poller:
             if not task.cancelled():
                 task.result()
 
-    def look(self, shard: int) -> None:
-        """Check this shard soon."""
-        self._due[shard] = None
+    def look(self, shard: int, flow: str = "") -> None:
+        """Claim from this shard when it is the turn of this flow; an empty one stands for any."""
+        self._shares.add(shard, flow)
         self._wake.set()
 
     def pause(self) -> None:
@@ -102,9 +112,13 @@ class Poller:
         """
         self._to_release.append(claim)
 
-    def _look_in(self, shard: int, ms: float) -> None:
+    def _saw(self, shard: int, due: Due) -> None:
+        for flow in due.flows:
+            self._look_in(shard, due.in_ms, flow)
+
+    def _look_in(self, shard: int, ms: float, flow: str) -> None:
         if ms <= 0:
-            return self.look(shard)
+            return self.look(shard, flow)
         loop = asyncio.get_running_loop()
         when = loop.time() + ms / 1000
         if shard in self._timers:
@@ -112,7 +126,7 @@ class Poller:
             if loop.time() <= earlier <= when:
                 return None
             timer.cancel()
-        self._timers[shard] = when, loop.call_at(when, self.look, shard)
+        self._timers[shard] = when, loop.call_at(when, self.look, shard, flow)
         return None
 
     # Both watchers also check `_ended`, because 3.11's `asyncio.wait_for` can swallow a cancellation.
@@ -124,13 +138,12 @@ class Poller:
                     self._listening.succeeded()
                     if self._ended:
                         return
-                    if isinstance(wakeup, int):
-                        self.look(wakeup)
+                    if isinstance(wakeup, Wakeup):
+                        self.look(wakeup.shard, wakeup.flow)
                     elif wakeup:
                         self._stop(wakeup)
                     else:  # wake-ups from before the subscription were lost
-                        for shard in range(keys.SHARDS):
-                            self.look(shard)
+                        await self._look_everywhere()
             except Exception as error:
                 self._listening.failed(error)
             await asyncio.sleep(0.5)
@@ -140,14 +153,15 @@ class Poller:
             await asyncio.sleep(SWEEP_S)
             try:
                 await self._release_claims()
-                firsts = await self._inbox.due()
+                await self._look_everywhere()
             except Exception as error:
                 self._sweeping.failed(error)
                 continue
             self._sweeping.succeeded()
-            for shard, due_in_ms in enumerate(firsts):
-                if due_in_ms >= 0:
-                    self._look_in(shard, due_in_ms)
+
+    async def _look_everywhere(self) -> None:
+        for shard, due in enumerate(await self._inbox.due()):
+            self._saw(shard, due)
 
     async def _release_claims(self) -> None:
         while self._to_release:
@@ -170,30 +184,38 @@ class Poller:
             if claimed is None:
                 self._free.release()
             else:
-                self._begin(*claimed).add_done_callback(lambda _: self._free.release())
+                conversation = claimed[0].conversation
+                self._shares.begin(conversation)
+                self._begin(*claimed).add_done_callback(partial(self._done, conversation))
+
+    def _done(self, conversation: str, _: object) -> None:
+        self._shares.end(conversation)
+        self._free.release()
+        self._wake.set()  # its tenant may have another place now
 
     async def _next(self) -> tuple[Claim, float] | None:
-        """Claim from the first shard in `_due`; None if there was nothing to claim."""
-        while not self._due:
+        """Claim for whoever has the smallest share; None if there was nothing to claim."""
+        while (place := self._shares.take()) is None:
             if self._ended:
                 return None
             self._wake.clear()
             await self._wake.wait()
-        shard = next(iter(self._due))
-        del self._due[shard]
+        shard, flow, others = place
         requested_at = time.monotonic()
         try:
-            claim = await self._inbox.claim(shard)
+            claim = await self._inbox.claim(shard, flow, self._shares.full)
         except StateUnavailable as error:
             self._claiming.failed(error)
-            self.look(shard)
+            self.look(shard, flow)
             await asyncio.sleep(0.5)
             return None
         except Exception as error:  # the sweep looks at this shard again; the others go on
             self._claiming.failed(error)
             return None
         self._claiming.succeeded()
-        more_in_ms = claim.more_in_ms if isinstance(claim, Claim) else claim
-        if more_in_ms >= 0:
-            self._look_in(shard, more_in_ms)
+        due = claim.more if isinstance(claim, Claim) else claim
+        self._saw(shard, Due(in_ms=due.in_ms, flows=tuple(filter(None, due.flows))))
+        if "" in due.flows:  # the sweep asks for whatever else there is
+            for other in others:
+                self.look(shard, other)
         return (claim, requested_at) if isinstance(claim, Claim) else None

@@ -63,7 +63,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLimits:
-    """Limits of a worker: `concurrency` turns at once, `attempts` per event, leases of `lease_s` seconds.
+    """Limits of a worker: `concurrency` turns at once, `tenant_concurrency` of them of one tenant (None: as many),
+    `attempts` per event, leases of `lease_s` seconds.
 
     After the request to stop, running turns get `drain_s` seconds; then they are handed over.
     """
@@ -72,6 +73,7 @@ class WorkerLimits:
     attempts: int
     lease_s: float
     drain_s: float
+    tenant_concurrency: int | None = None
 
 
 OPEN_PATIENCE_S = 5.0
@@ -107,7 +109,13 @@ class Worker:
         self._delivery = Delivery(engine, charges, self._adapter)
         self._limits = limits
         self._jobs: dict[str, Job] = {}
-        self._poller = Poller(inbox, limits.concurrency, begin=self._begin, stop=self._stop)
+        self._poller = Poller(
+            inbox,
+            limits.concurrency,
+            begin=self._begin,
+            stop=self._stop,
+            tenant_places=limits.tenant_concurrency,
+        )
         self.suspects = Suspects(self._jobs, self._poller, limits.attempts)
 
     async def run(self, until: asyncio.Event) -> None:

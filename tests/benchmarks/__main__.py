@@ -10,6 +10,8 @@ slows both. What else is measured has a command of its own:
 - `tests.benchmarks.idle`: how soon an idle worker wakes, and what it costs
 - `tests.benchmarks.prefix`: what a long conversation costs, by what the provider's cache finds
 - `tests.benchmarks.waiting`: who is answered when sixty people come to a deployment that accepts six requests per 20 s
+- `tests.benchmarks.fairness`: how long one question waits beside 300 of another tenant, or in another channel
+- `tests.benchmarks.token_faults`: what becomes of messages while the token of their workspace can't be used
 - `tests.benchmarks.tokens`: how close estimates of tokens are, by kind of text and language
 - `tests.benchmarks.stream_parse`: what reading one streamed answer costs
 """

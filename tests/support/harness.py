@@ -244,7 +244,7 @@ class Harness:
 
     async def idle(self) -> bool:
         due = await self.inbox.due()
-        return all(item < 0 for item in due)
+        return all(item.in_ms < 0 for item in due)
 
     async def answer(self, *events: Event) -> tuple[Turn, ...]:
         """Accept these, let a worker answer all of them, and return the turns."""

@@ -19,7 +19,7 @@ SHARED = ("due", "ZADD + ZREMRANGEBYSCORE", "HDEL")
 SCRIPTS = {
     script.digest.encode(): name
     for name in ("accept", "claim", "hold", "admit", "generated", "commit", "settle", "release", "due")
-    for script in (Script(name), Script(name, "post"), Script(name, "book"))
+    for script in (Script(name), *(Script(name, beginning) for beginning in ("post", "book", "flow")))
 }
 
 

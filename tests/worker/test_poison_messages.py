@@ -150,8 +150,8 @@ async def claimed(inbox: Inbox) -> list[Claim]:
     claims: list[Claim] = []
     async with asyncio.timeout(60):
         while len(claims) < len(ROOMS):
-            for shard, ms in enumerate(await inbox.due()):
-                if ms == 0 and isinstance(claim := await inbox.claim(shard), Claim):
+            for shard, due in enumerate(await inbox.due()):
+                if due.in_ms == 0 and isinstance(claim := await inbox.claim(shard), Claim):
                     claims.append(claim)
             await asyncio.sleep(0.01)
     return claims

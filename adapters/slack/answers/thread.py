@@ -11,7 +11,7 @@ from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, WebApi
 from adapters.slack.formatting import blocks
 from adapters.slack.formatting.blocks import Block
 from bot.domain.adapter import Secrets
-from bot.domain.errors import ConfigError, PlatformUnavailable, StateUnavailable
+from bot.domain.errors import ConfigError, PlatformUnavailable, SecretUnreadable, StateUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +62,14 @@ about one request, such as `missing_recipient_user_id`."""
 
 
 class NativeStreams:
-    """Where native streams are available, learnt from Slack's refusals, and who owns streams without metadata."""
+    """Where native streams are available, learnt from Slack's refusals, and who owns streams without metadata.
+
+    What a workspace (`team`) refuses says nothing of others.
+    """
 
     def __init__(self, secrets: Secrets | None = None) -> None:
-        self.stoppable = True  # needs the event message_stream_stopped, which old manifests lack
-        self._refused_until = BoundedCache[str, float](REFUSALS_KEPT)
+        self._unstoppable = BoundedCache[str, None](REFUSALS_KEPT)
+        self._refused_until = BoundedCache[tuple[str, str], float](REFUSALS_KEPT)
         self._secrets = secrets
         self._unmarked = BoundedCache[str, str](REFUSALS_KEPT)
 
@@ -83,18 +86,25 @@ class NativeStreams:
         """The event that a stream without metadata answers, if recorded. Raises StateUnavailable."""
         if (event := self._unmarked.get(f"{channel}:{ts}")) is not None or self._secrets is None:
             return event
-        kept = await self._secrets.get(f"slack:stream:{channel}:{ts}")
+        try:
+            kept = await self._secrets.get(f"slack:stream:{channel}:{ts}")
+        except SecretUnreadable:  # of the last hour, so that a key was removed while it was used
+            return None
         return None if kept is None else kept.decode()
 
-    def allowed(self, channel: str) -> bool:
-        """Whether to try a native stream in `channel`."""
-        now = time.monotonic()
-        return all(self._refused_until.get(where, 0.0) <= now for where in ("*", channel))
+    def stoppable(self, team: str) -> bool:
+        """Whether readers can stop a stream: it needs the event message_stream_stopped, which old manifests lack."""
+        return team not in self._unstoppable
 
-    def refused(self, channel: str, code: str) -> None:
+    def allowed(self, team: str, channel: str) -> bool:
+        """Whether to try a native stream in a channel."""
+        now = time.monotonic()
+        return all(self._refused_until.get((team, where), 0.0) <= now for where in ("*", channel))
+
+    def refused(self, team: str, channel: str, code: str) -> None:
         """Remember that Slack refused to start a stream, if that is about the channel or the workspace."""
         if code == "not_subscribed_to_message_stream_stopped":
-            self.stoppable = False
+            self._unstoppable[team] = None
             return
         if code not in WORKSPACE_REFUSALS | CHANNEL_REFUSALS:
             log.info(
@@ -102,8 +112,13 @@ class NativeStreams:
             )
             return
         where = "*" if code in WORKSPACE_REFUSALS else channel
-        log.info("Native streams are not available in %s (%s); answers are posted and edited", where, code)
-        self._refused_until[where] = time.monotonic() + REFUSAL_HOLDS_S
+        log.info(
+            "Native streams are not available in %s of %s (%s); answers are posted and edited",
+            where,
+            team,
+            code,
+        )
+        self._refused_until[team, where] = time.monotonic() + REFUSAL_HOLDS_S
 
 
 @dataclass
@@ -141,23 +156,25 @@ class Thread:
 
     async def start(self, text: str) -> PostedPart | None:
         """Start a native stream with its first text; None if not available."""
-        channel = self._data["channel"]
+        team, channel = self._data["team"], self._data["channel"]
         # In channels a stream needs a recipient, and a workflow that mentions the bot has none.
-        if not self._streams.allowed(channel) or not (self._data.get("user") or channel.startswith("D")):
+        if not self._streams.allowed(team, channel) or not (
+            self._data.get("user") or channel.startswith("D")
+        ):
             return None
         args: dict[str, Any] = {**self._place, "thread_ts": self._data["thread"], "markdown_text": text}
         args |= blocks.WITHOUT_PREVIEWS
         if self._data.get("user"):
             args |= {"recipient_user_id": self._data["user"], "recipient_team_id": self._data["user_team"]}
-        stoppable = self._streams.stoppable
+        stoppable = self._streams.stoppable(team)
         args |= {"is_stoppable": True} if stoppable else {}
         try:
             answer = await self._api.call("chat.startStream", args)
         except SlackRateLimited:
             return None
         except SlackRejected as error:
-            self._streams.refused(channel, error.code)
-            return await self.start(text) if stoppable and not self._streams.stoppable else None
+            self._streams.refused(team, channel, error.code)
+            return await self.start(text) if stoppable and not self._streams.stoppable(team) else None
         return PostedPart(ts=answer["ts"], text=text, streaming=True)
 
     async def post(self, text: str, trailer: Sequence[Block] = ()) -> PostedPart:

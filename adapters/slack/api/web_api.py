@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import msgspec
@@ -47,6 +47,23 @@ LIMITED_CODES = frozenset({"ratelimited", "rate_limited"})
 UNSURE_CODES = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 
 
+REVOKED_CODES = frozenset(
+    {"token_revoked", "token_expired", "invalid_auth", "not_authed", "account_inactive"}
+)
+"""The token is not, or no longer, valid; there may be a newer one."""
+
+
+class TokenSource(Protocol):
+    """Where the token of a workspace is stored."""
+
+    async def newer(self, refused: SecretStr) -> SecretStr | None:
+        """The token in place of one that Slack refused; None if it is still the same.
+
+        Raises PlatformUnavailable if there may be another one later.
+        """
+        ...
+
+
 class SlackRateLimited(PlatformUnavailable):
     """Slack asked to wait `retry_after_s` seconds; the call was not carried out."""
 
@@ -70,9 +87,10 @@ class SlackRejected(PlatformUnavailable):
 
 
 class WebApi:
-    """Calls with one bot token. They raise SlackRateLimited, SlackUnsure or SlackRejected.
+    """Calls with one bot token. They raise SlackRateLimited, SlackUnsure or SlackRejected, and what `tokens` raises.
 
-    With a limiter, methods of CALLS_PER_MINUTE are counted for the `workspace` before each call.
+    With a limiter, methods of CALLS_PER_MINUTE are counted for the `workspace` before each call. If Slack refuses the
+    token and there is a newer one in `tokens`, the call is repeated once.
     """
 
     def __init__(
@@ -82,7 +100,9 @@ class WebApi:
         api_url: str,
         limiter: Limiter | None = None,
         workspace: str = "",
+        tokens: TokenSource | None = None,
     ) -> None:
+        self._tokens = tokens
         self.session = session
         self.api_url = api_url.rstrip("/") + "/"
         self._limiter, self._workspace = limiter, workspace
@@ -91,7 +111,7 @@ class WebApi:
 
     def renew(self, token: SecretStr) -> None:
         """Use another token from now on; an empty one sends no header."""
-        secret = token.get_secret_value()
+        self._token, secret = token, token.get_secret_value()
         self.bearer = {"Authorization": f"Bearer {secret}"} if secret else {}
         self._json = self.bearer | {"Content-Type": "application/json; charset=utf-8"}
 
@@ -141,6 +161,22 @@ class WebApi:
         self, method: str, args: Mapping[str, Any]
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """Call a method without counting it; returns the response headers, too (`x-oauth-scopes`)."""
+        used = self._token
+        try:
+            return await self._call_once(method, args)
+        except SlackRejected as error:
+            if error.code not in REVOKED_CODES or self._tokens is None:
+                raise
+            if self._token is used:
+                newer = await self._tokens.newer(used)
+                if newer is None:
+                    raise
+                self.renew(newer)
+        return await self._call_once(method, args)
+
+    async def _call_once(
+        self, method: str, args: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
         # Posting is limited per channel, the rest per workspace (docs.slack.dev/apis/web-api/rate-limits).
         limit = f"{method} {args.get('channel')}" if method == "chat.postMessage" else method
         if self._limited_until:

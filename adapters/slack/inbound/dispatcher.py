@@ -56,8 +56,8 @@ class Dispatcher:
             log.error("An event was not accepted; Slack will deliver it again: %s", error)
             raise StateUnavailable(str(error)) from error
         except PlatformUnavailable as error:
-            # Without the bot's own id, its messages can't be told from those of people.
-            raise StateUnavailable(f"The bot's identity could not be read from Slack: {error}") from error
+            # Without the token, or the bot's own id, its messages can't be told from those of people.
+            raise StateUnavailable(f"The workspace is not known now: {error}") from error
         except (LookupError, TypeError, ValueError, AttributeError, Malformed) as error:
             kind = payload.get("type")
             log.warning("Ignored an invalid payload of type %r (%s)", kind, type(error).__name__)

@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 from pydantic import SecretStr
 
+from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.payloads import part
 from bot.domain.adapter import Limiter, Secrets
-from bot.domain.errors import ConfigError, PlatformUnavailable
+from bot.domain.errors import ConfigError, PlatformUnavailable, SecretUnreadable, StateUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +21,19 @@ REFRESH_BEFORE_S = 2 * 3600
 REFRESH_PATIENCE_S = 10.0
 REFRESH_PAUSE_S = 0.25
 PREFIX = "slack:installation:"
+REFUSAL_HOLDS_S = 60.0
+PLACES_KEPT = 1_000
+
+
+REINSTALL = "Ask somebody who may install apps there to open /slack/install."
 
 
 class NotInstalled(ConfigError):
-    """The app is not installed in this workspace."""
+    """The app is not installed in this workspace: what comes from there is for another app."""
+
+
+class TokenUnreadable(PlatformUnavailable):
+    """The app is installed, but its token can't be used now; events wait, or are delivered again."""
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,6 +56,11 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         """Its name in the secret store."""
         return name_of(self.team, self.enterprise)
 
+    @property
+    def lives(self) -> bool:
+        """Whether Slack accepts its token, unless it was revoked."""
+        return not self.expires_at_s or self.expires_at_s > time.time()
+
 
 def name_of(team: str, enterprise: str) -> str:
     """The name of an installation in the secret store."""
@@ -53,14 +68,18 @@ def name_of(team: str, enterprise: str) -> str:
 
 
 class Installations:
-    """Every method raises StateUnavailable; those that ask Slack raise PlatformUnavailable."""
+    """Every method raises StateUnavailable; those that ask Slack raise PlatformUnavailable.
+
+    Those that read a token raise TokenUnreadable if it is stored, and no key of this process decrypts it.
+    """
 
     def __init__(
         self, secrets: Secrets, limiter: Limiter | None, api: WebApi, client_id: str, client_secret: SecretStr
     ) -> None:
         self._secrets, self._limiter, self._api = secrets, limiter, api
         self.client_id, self._client_secret = client_id, client_secret
-        self._refreshing = asyncio.Lock()
+        self._renewing = BoundedCache[str, asyncio.Lock](PLACES_KEPT)
+        self._refused_until = BoundedCache[str, float](PLACES_KEPT)
 
     async def exchange(self, **grant: str) -> dict[str, Any]:
         """Exchange a code or refresh token (docs.slack.dev/reference/methods/oauth.v2.access)."""
@@ -85,13 +104,15 @@ class Installations:
         return installation
 
     async def find(self, team: str, enterprise: str) -> Installation:
-        """The installation of a workspace, or else of its organisation. Raises NotInstalled."""
+        """The installation of a workspace, or else of its organisation. Raises NotInstalled.
+
+        Its token may have expired, if Slack did not renew it.
+        """
         for place in ((team, ""), ("", enterprise)):
             if any(place) and (found := await self._get(name_of(*place))) is not None:
                 return await self._fresh(found)
         raise NotInstalled(
-            f"Parley is not installed in the Slack workspace {team or enterprise}. "
-            "Ask somebody who may install apps there to open /slack/install."
+            f"Parley is not installed in the Slack workspace {team or enterprise}. {REINSTALL}"
         )
 
     async def names(self) -> list[str]:
@@ -115,41 +136,77 @@ class Installations:
         """An installation with a valid token. One process renews it, because a refresh token can be used once."""
         if not _is_due(installation):
             return installation
-        async with self._refreshing:
-            give_up_at = time.monotonic() + REFRESH_PATIENCE_S
+        async with self._renewing.setdefault(installation.name, asyncio.Lock()):
+            give_up_at, latest = time.monotonic() + REFRESH_PATIENCE_S, installation
             while time.monotonic() < give_up_at:
-                latest = await self._get(installation.name)
-                if latest is None or not _is_due(latest):
-                    return latest or installation
+                latest = await self._get(installation.name) or installation
+                if not _is_due(latest) or self._refused_until.get(latest.name, 0.0) > time.monotonic():
+                    return latest
                 if self._limiter is None or not await self._limiter.take(f"refresh:{latest.name}", 1):
                     return await self._renew(latest)
-                if latest.expires_at_s > time.time():
+                if latest.lives:
                     return latest  # another process is renewing it, and it is still valid
                 await asyncio.sleep(REFRESH_PAUSE_S)
-        raise PlatformUnavailable("The Slack token is being renewed by another process", retry_after_s=5.0)
+        return latest
 
     async def _renew(self, old: Installation) -> Installation:
+        """Renew a token, or keep it as it is: it may live for hours, and somebody may install the app again."""
         try:
             granted = await self.exchange(grant_type="refresh_token", refresh_token=old.refresh_token)
-        except SlackRejected as error:
-            raise NotInstalled(
-                f"Slack did not renew the token of {old.team or old.enterprise} ({error.code}). "
-                "Ask somebody who may install apps there to open /slack/install."
-            ) from error
-        except PlatformUnavailable:
-            if old.expires_at_s > time.time():
-                return old
-            raise
+        except PlatformUnavailable as error:
+            latest = await self._get(old.name)  # the refused one may have been used by another process
+            if latest is not None and latest.refresh_token != old.refresh_token:
+                return latest
+            self._refused_until[old.name] = time.monotonic() + REFUSAL_HOLDS_S
+            log.log(
+                logging.WARNING if old.lives and not isinstance(error, SlackRejected) else logging.ERROR,
+                "The token of the Slack workspace %s, which %s, was not renewed: %s. %s",
+                old.team or old.enterprise,
+                f"expires in {(old.expires_at_s - time.time()) / 60:.0f} minutes"
+                if old.lives
+                else "has expired",
+                error,
+                REINSTALL if isinstance(error, SlackRejected) else "It is tried again.",
+            )
+            return old
         new = msgspec.structs.replace(old, bot_token=str(granted["access_token"]), **_rotation(granted))
         await self._keep(new)
         return new
 
     async def _get(self, name: str) -> Installation | None:
-        kept = await self._secrets.get(name)
-        return None if kept is None else msgspec.json.decode(kept, type=Installation)
+        try:
+            kept = await self._secrets.get(name)
+            return None if kept is None else msgspec.json.decode(kept, type=Installation)
+        except (SecretUnreadable, msgspec.MsgspecError) as error:
+            log.error("The token of a Slack workspace can't be read: %s", error)
+            raise TokenUnreadable(f"The token of the workspace can't be read: {error}") from error
 
     async def _keep(self, installation: Installation) -> None:
         await self._secrets.put(installation.name, msgspec.json.encode(installation))
+
+
+class StoredToken:
+    """The token of one installation, for `WebApi`."""
+
+    def __init__(self, installations: Installations, team: str, enterprise: str) -> None:
+        self._installations, self._place = installations, (team, enterprise)
+
+    async def newer(self, refused: SecretStr) -> SecretStr | None:
+        """Read the token again after Slack has refused it: the app may have been installed anew, or removed.
+
+        Raises TokenUnreadable if it can't be read, or has expired and is not renewed.
+        """
+        try:
+            installation = await self._installations.find(*self._place)
+        except NotInstalled:
+            return None
+        except StateUnavailable as error:
+            raise TokenUnreadable(f"The token of the workspace can't be read again: {error}") from error
+        if installation.bot_token != refused.get_secret_value():
+            return SecretStr(installation.bot_token)
+        if not installation.lives:
+            raise TokenUnreadable("The token of the workspace has expired, and Slack does not renew it.")
+        return None
 
 
 def _is_due(installation: Installation) -> bool:

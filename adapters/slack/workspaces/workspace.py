@@ -14,7 +14,7 @@ from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.events.parser import Bot
 from adapters.slack.payloads import Origin, objects, part
-from adapters.slack.workspaces.installations import Installation, Installations
+from adapters.slack.workspaces.installations import Installation, Installations, StoredToken
 from adapters.slack.workspaces.people import KnownPerson, People
 from bot.domain.adapter import Limiter, Secrets
 from bot.domain.errors import LeaseLost, PlatformUnavailable
@@ -148,12 +148,17 @@ class Workspaces:
             self.only = self._new(token, name)
         self._known = BoundedCache[str, tuple[float, Workspace]](WORKSPACES_KEPT)
 
-    def _new(self, token: SecretStr, name: str, bot: Bot | None = None) -> Workspace:
-        api = WebApi(self._session, token, self._api_url, self._limiter, name)
+    def _new(
+        self, token: SecretStr, name: str, bot: Bot | None = None, tokens: StoredToken | None = None
+    ) -> Workspace:
+        api = WebApi(self._session, token, self._api_url, self._limiter, name, tokens)
         return Workspace(api, bot, self._secrets)
 
     async def of(self, team: str, enterprise: str = "") -> Workspace:
-        """The workspace with these ids. Raises NotInstalled, PlatformUnavailable and StateUnavailable."""
+        """The workspace with these ids. Raises NotInstalled, PlatformUnavailable and StateUnavailable.
+
+        NotInstalled means that its events are for another app; with the other errors, they are to come again.
+        """
         if self.only is not None:
             return self.only
         assert self.installations is not None  # noqa: S101 - the adapter refuses to have neither
@@ -162,7 +167,7 @@ class Workspaces:
         if known is not None and time.monotonic() < until:
             return known
         installation = await self.installations.find(team, enterprise)
-        known = self._updated(known, team, installation)
+        known = self._updated(known, installation, team, enterprise)
         self._known[key] = (time.monotonic() + INSTALLATION_HOLDS_S, known)
         return known
 
@@ -170,13 +175,17 @@ class Workspaces:
         """The workspace of an address, a post or an attachment. Raises as `of` does."""
         return await self.of(data.get("team", ""), data.get("enterprise", ""))
 
-    def _updated(self, known: Workspace | None, team: str, installation: Installation) -> Workspace:
+    def _updated(
+        self, known: Workspace | None, installation: Installation, team: str, enterprise: str
+    ) -> Workspace:
+        assert self.installations is not None  # noqa: S101 - as in `of`
         token = SecretStr(installation.bot_token)
         if known is not None:
             known.api.renew(token)
             return known
         bot = Bot(team=team or installation.team, user=installation.bot_user, bot=installation.bot_id)
-        return self._new(token, team or installation.enterprise, bot)
+        tokens = StoredToken(self.installations, team, enterprise)
+        return self._new(token, team or installation.enterprise, bot, tokens)
 
     async def forget(self, place: Origin, at: datetime) -> None:
         """Delete the installation after the app was removed. Raises StateUnavailable."""

@@ -28,14 +28,14 @@ class ChannelNames:
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._known = BoundedCache[str, tuple[float, Mapping[str, str]]](TEAMS_KEPT)
+        self._known = BoundedCache[tuple[str, str], tuple[float, Mapping[str, str]]](TEAMS_KEPT)
 
     async def name(self, place: Mapping[str, str], channel: str) -> str:
         """The name of a channel of the place's team; empty if it is not told in time. Never raises."""
         team = place.get("team", "")
         if not team or place.get("kind") != "channel":
             return ""
-        until, names = self._known.get(team, (0.0, {}))
+        until, names = self._known.get((place["tenant"], team), (0.0, {}))
         if until <= time.monotonic():
             names = await self._learn(place, team) or names
         return names.get(channel, "")
@@ -50,5 +50,5 @@ class ChannelNames:
                 names[str(one.get("id"))] = str(one.get("name") or GENERAL)
         except (PlatformUnavailable, TimeoutError) as error:
             log.info("The channels of a team are not known: %s", error or "timeout")
-        self._known[team] = time.monotonic() + (KEPT_S if names else UNKNOWN_S), names
+        self._known[place["tenant"], team] = time.monotonic() + (KEPT_S if names else UNKNOWN_S), names
         return names

@@ -194,7 +194,8 @@ class GraphHistory:
     async def _group(self, place: Mapping[str, str]) -> str:
         """The id of the team's group, which Graph needs and not every activity contains."""
         team = place.get("team", "")
-        group = place.get("group") or self._groups.get(team)
+        known = f"{place['tenant']} {team}"
+        group = place.get("group") or self._groups.get(known)
         if not group and team:
             try:
                 group = str((await self._connector.team(place, team)).get("aadGroupId") or "")
@@ -204,7 +205,7 @@ class GraphHistory:
                 raise _NotConsented(str(error)) from error
         if not group or not _ID.fullmatch(group):
             raise _NotConsented("the id of the team's group is not known")
-        self._groups[team] = group
+        self._groups[known] = group
         return group
 
     async def _get(self, url: str, place: Mapping[str, str]) -> Fields:

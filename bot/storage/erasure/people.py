@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from bot.domain.adapter import contact_key, person_key
-from bot.domain.errors import ConfigError, StateUnavailable
+from bot.domain.errors import ConfigError, SecretUnreadable, StateUnavailable
 from bot.domain.events import User, now
 from bot.storage.conversations.turns import Turns, read_turns, refs
 from bot.storage.embedded.compaction import Compaction
@@ -203,7 +203,7 @@ class Erasure:
     async def _unfinished(self, user: User) -> PersonData | None:
         try:
             sealed = await self._secrets.get(_name(user))
-        except ConfigError as error:
+        except (ConfigError, SecretUnreadable) as error:
             log.error("An unfinished erasure can't be decrypted: %s", error)
             return None
         return msgspec.msgpack.decode(sealed, type=PersonData) if sealed else None

@@ -9,13 +9,33 @@ from bot.storage.redis import keys
 from bot.storage.usage.charges import Charge
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What is due in a shard: in `in_ms`, 0 for now and -1 for never, conversations of these `flows`.
+
+    A flow is what shares the places of a tenant: the conversations of one channel (`keys.flow_of`). One that is empty
+    says that there may be others.
+    """
+
+    in_ms: int
+    flows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wakeup:
+    """Something became due in a shard: of this flow, or of any if it is empty."""
+
+    shard: int
+    flow: str = ""
+
+
 @dataclass(slots=True, kw_only=True)
 class Claim:
     """A conversation claimed by this worker, with its oldest waiting event and newest turns.
 
     `event` is None if the stored event can't be read (`raw` holds it); `stop` is an earlier stop request;
-    `erasures` is the number of erasures so far, to detect later ones; `more_in_ms` is when the shard has
-    something else due, -1 for never. `lost` counts earlier workers that ended without releasing; `certain` says
+    `erasures` is the number of erasures so far, to detect later ones; `more` is what else is due in the
+    shard. `lost` counts earlier workers that ended without releasing; `certain` says
     whether the last one ended because of the event. `failures` counts the attempts that failed because the
     platform was unavailable, since `unreachable_s` seconds; `attempt` does not include them. `others_speak`: somebody
     else has spoken, or was tagged, since the bot was last mentioned.
@@ -30,7 +50,7 @@ class Claim:
     event: Event | None
     raw: bytes
     waited_ms: int
-    more_in_ms: int
+    more: Due
     lost: int = 0
     certain: bool = False
     failures: int = 0

@@ -74,7 +74,6 @@ class DeadLetterQueue:
                 event.user.tenant if event else "",
                 keys.WAITING_S,
                 keys.WAKEUPS,
-                shard,
             ],
         )
         return answer == 1

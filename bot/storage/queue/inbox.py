@@ -4,7 +4,7 @@ A conversation sits in its shard's sorted set `ready` with the time at which it 
 that time forward by the lease, so one score encodes waiting, leased and backing off, on Redis' clock.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import replace
@@ -27,14 +27,17 @@ from bot.domain.events import (
 from bot.storage.conversations.turns import read_placed
 from bot.storage.queue.claims import Claim as Claim
 from bot.storage.queue.claims import CommitRequest as CommitRequest
+from bot.storage.queue.claims import Due as Due
+from bot.storage.queue.claims import Wakeup as Wakeup
 from bot.storage.queue.dead_letters import DeadLetter, read_event
 from bot.storage.queue.unanswered import record
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
-_ACCEPT, _STOP, _SUPERSEDE, _CLAIM = map(Script, ("accept", "stop", "supersede", "claim"))
+_ACCEPT, _STOP, _SUPERSEDE = map(Script, ("accept", "stop", "supersede"))
+_CLAIM, _DUE = Script("claim", "flow"), Script("due", "flow")
 _HOLD, _RELEASE = Script("hold", "post"), Script("release", "post")
-_FORGIVE, _GENERATED, _COMMIT, _DUE = map(Script, ("forgive", "generated", "commit", "due"))
+_FORGIVE, _GENERATED, _COMMIT = map(Script, ("forgive", "generated", "commit"))
 _post = msgspec.json.Decoder(PostedMessage)
 _json = msgspec.json.Encoder()
 
@@ -115,7 +118,6 @@ class Inbox:
                 self._limit if isinstance(event, MessageReceived) else 2 * self._limit,
                 keys.SEEN_S,
                 keys.WAKEUPS,
-                shard,
                 event.user.tenant,
                 share,
                 keys.WAITING_S,
@@ -175,10 +177,11 @@ class Inbox:
         event = read_event(oldest or b"")
         return isinstance(event, MessageReceived) and event.id == edited.target and not edited.changes(event)
 
-    async def claim(self, shard: int) -> Claim | int:
-        """Claim the longest due conversation of a shard, or return the ms until one is due (-1: none).
+    async def claim(self, shard: int, flow: str = "", full: Collection[str] = ()) -> Claim | Due:
+        """Claim a conversation of a shard: of this flow, else of its tenant, else any, the longest due one of those.
 
-        If the response is lost, the next call returns the same claim.
+        Those of the tenants in `full` stay. Without a conversation to claim, returns what is due. If the response is
+        lost, the next call returns the same claim.
         """
         ticket = self._unanswered.pop(shard, None)
         repeated, ticket = ticket is not None, ticket or token_hex(8)
@@ -186,35 +189,24 @@ class Inbox:
             answer: list[Any] = await self._redis.run(
                 _CLAIM,
                 [keys.ready(shard)],
-                [keys.shard_prefix(shard), self._lease_ms, self._window, keys.LEASE_S, ticket, int(repeated)],
+                [
+                    keys.shard_prefix(shard),
+                    self._lease_ms,
+                    self._window,
+                    keys.LEASE_S,
+                    ticket,
+                    int(repeated),
+                    flow,
+                    keys.tenant_of(flow),
+                    *full,
+                ],
             )
         except StateUnavailable:
             self._unanswered[shard] = ticket
             raise
         if not answer[0]:
-            return int(answer[1])
-        conversation, token, attempt, post, stop, erasures, event, waited, more, *rest = answer
-        lost, certain, failures, unreachable_ms, others_speak, *turns = rest
-        read, places = read_placed(turns)
-        return Claim(
-            conversation=conversation.decode(),
-            token=token,
-            attempt=attempt,
-            begun=_post.decode(post) if post else None,
-            stop=stop.decode() if stop else "",
-            erasures=erasures.decode() if erasures else "0",
-            event=read_event(event),
-            raw=event,
-            waited_ms=waited,
-            more_in_ms=more,
-            lost=lost,
-            certain=bool(certain),
-            failures=failures,
-            unreachable_s=unreachable_ms / 1000,
-            others_speak=bool(others_speak),
-            turns=read,
-            places=places,
-        )
+            return _due(answer[1])
+        return _claimed(answer)
 
     async def hold(
         self, claim: Claim, begun: PostedMessage | None = None, *, alone: bool | None = None
@@ -257,7 +249,6 @@ class Inbox:
                 int(delay_s * 1000),
                 int(not counted),
                 keys.WAKEUPS,
-                claim.shard,
                 int(stalled),
                 _json.encode(post) if post is not None else "",
                 int(platform),
@@ -315,7 +306,6 @@ class Inbox:
             claim.token,
             claim.conversation,
             keys.WAKEUPS,
-            claim.shard,
             _json.encode(turn) if turn else "",
             place,
             self._keep,
@@ -340,20 +330,52 @@ class Inbox:
         if await self._redis.run(_COMMIT, _commit_keys(claim, request), arguments) == 0:
             raise LeaseLost(claim.conversation)
 
-    async def due(self) -> Sequence[int]:
-        """For each shard, the ms until something is due; -1 if nothing is waiting."""
+    async def due(self) -> Sequence[Due]:
+        """For each shard, what is due, or due next."""
         answers = await self._redis.each(_DUE, [keys.ready(shard) for shard in range(keys.SHARDS)])
-        return [-1 if answer is None else int(answer) for answer in answers]
+        return [_due(answer or (-1,)) for answer in answers]
 
-    async def wakeups(self) -> AsyncGenerator[int | str]:
-        """Shards in which something became due, and stop requests.
+    async def wakeups(self) -> AsyncGenerator[Wakeup | str]:
+        """What became due, and stop requests.
 
         A stop request has three lines: the conversation, the event whose answer to stop, and the reason: `asked`,
         `said`, `edited` or `deleted`. Losing an item is harmless. The first item, "", says that the
         subscription has started.
         """
-        async for channel, data in self._redis.subscribe(keys.WAKEUPS, keys.STOPS):
-            yield int(data) if channel == keys.WAKEUPS else data
+        async for channel, data in self._redis.subscribe(keys.WAKEUPS, keys.OLD_WAKEUPS, keys.STOPS):
+            if channel == keys.WAKEUPS:
+                yield Wakeup(keys.shard_of(data), keys.flow_of(data))
+            else:
+                yield Wakeup(int(data)) if channel == keys.OLD_WAKEUPS else data
+
+
+def _claimed(answer: Sequence[Any]) -> Claim:
+    conversation, token, attempt, post, stop, erasures, event, waited, more, *rest = answer
+    lost, certain, failures, unreachable_ms, others_speak, *turns = rest
+    read, places = read_placed(turns)
+    return Claim(
+        conversation=conversation.decode(),
+        token=token,
+        attempt=attempt,
+        begun=_post.decode(post) if post else None,
+        stop=stop.decode() if stop else "",
+        erasures=erasures.decode() if erasures else "0",
+        event=read_event(event),
+        raw=event,
+        waited_ms=waited,
+        more=_due(more),
+        lost=lost,
+        certain=bool(certain),
+        failures=failures,
+        unreachable_s=unreachable_ms / 1000,
+        others_speak=bool(others_speak),
+        turns=read,
+        places=places,
+    )
+
+
+def _due(answer: Sequence[Any]) -> Due:
+    return Due(in_ms=int(answer[0]), flows=tuple(flow.decode() for flow in answer[1:]))
 
 
 def _place(claim: Claim, request: CommitRequest) -> tuple[int | str, str]:

@@ -4,6 +4,7 @@ Keys of one conversation share a hash tag, `{p00}` to `{p63}`, so that scripts r
 Keys of quotas share the tag of their tenant.
 """
 
+import re
 import zlib
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -32,8 +33,10 @@ REFUSED_S = DAY_S  # a deployment may get another model
 CHOICE_S = 400 * DAY_S
 CONFIRM_S = 600
 CONFIRMED_S = DAY_S  # a redelivered confirmation is answered with what the first one did
-WAKEUPS = "parley:nudge"
-"""The channel for the numbers of shards in which something became due."""
+WAKEUPS = "parley:due"
+"""The channel for conversations that became due."""
+OLD_WAKEUPS = "parley:nudge"
+"""The same of older versions, with numbers of shards. Their workers notice events of newer ones by their sweep."""
 RECENT = "parley:{studio}:recent"
 """When each conversation was last answered, for the studio."""
 STOPS = "parley:stop"
@@ -70,6 +73,10 @@ SESSIONS = "parley:{studio}:sessions"
 """The ids of the studio's sessions, by when they end at the latest."""
 SESSION_S = 30 * DAY_S  # the longest that can be configured
 LATENCY_S = 8 * DAY_S
+
+
+_THREAD = re.compile(r";.*\Z|:[0-9.]+\Z")
+"""What follows a channel in the id of a conversation: the thread, `;messageid=1700000000` or `:1700000000.000100`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +179,21 @@ KINDS = (
 def shard_of(conversation: str) -> int:
     """The shard of a conversation, 0 to 63 (CRC-32 modulo 64)."""
     return zlib.crc32(conversation.encode()) % SHARDS
+
+
+def flow_of(conversation: str) -> str:
+    """The channel or chat of a conversation, without its thread: what shares the places of a tenant with others.
+
+    flow.lua does the same.
+    """
+    return _THREAD.sub("", conversation, count=1)
+
+
+def tenant_of(flow: str) -> str:
+    """The tenant of a flow with its platform, as in `slack:T1`; the platform alone for flows without a tenant."""
+    platform, _, rest = flow.partition(":")
+    tenant, within, _ = rest.partition(":")
+    return f"{platform}:{tenant}" if within else platform
 
 
 def shard_prefix(shard: int) -> str:

@@ -16,7 +16,7 @@ async def test_the_backlog_is_due_and_unclaimed(redis: Redis) -> None:
     assert found.conversations == 5, "conversations are counted, not messages: one worker takes each"
     assert found.oldest_s >= 0
 
-    shards = {index for index, due_ms in enumerate(await inbox.due()) if due_ms != -1}
+    shards = {index for index, due in enumerate(await inbox.due()) if due.in_ms != -1}
     claim = await inbox.claim(min(shards))
     assert isinstance(claim, Claim)
     assert (await backlog.count(redis)).conversations == 4

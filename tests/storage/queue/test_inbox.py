@@ -13,7 +13,7 @@ from bot.domain.errors import LeaseLost, StateUnavailable
 from bot.domain.events import MessageReceived, PostedMessage, StopRequested, now
 from bot.domain.turns import Reply, Turn
 from bot.storage.conversations.turns import Turns
-from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
+from bot.storage.queue.inbox import Claim, CommitRequest, Due, Inbox, Wakeup
 from bot.storage.redis import keys
 from bot.storage.redis.client import Argument, Key, Redis, Script
 from tests.support.acts import ADA, deleted, rated, received, stopped
@@ -69,7 +69,7 @@ async def test_a_redelivery_is_a_duplicate(inbox: Inbox) -> None:
     assert sorted(receipts) == ["accepted", *["duplicate"] * 4]
     await answer(inbox, await claimed(inbox))
     assert await inbox.accept(received()) == "duplicate", "also after it was answered"
-    assert await inbox.claim(SHARD) == -1
+    assert await inbox.claim(SHARD) == Due(in_ms=-1)
 
 
 async def test_seen_and_stored_are_one_step(inbox: Inbox, redis: Redis) -> None:
@@ -149,7 +149,7 @@ async def test_a_message_during_a_commit_is_not_stranded(
         claim = await claimed(inbox)
         await asyncio.gather(answer(inbox, claim), inbox.accept(received(event=f"b{number}")))
         await answer(inbox, await claimed(inbox))
-        assert await inbox.claim(SHARD) == -1
+        assert await inbox.claim(SHARD) == Due(in_ms=-1)
 
 
 async def test_a_repeated_commit_changes_nothing(redis: Redis, inbox: Inbox) -> None:
@@ -179,12 +179,12 @@ async def test_the_post_of_a_crashed_attempt_is_claimed(redis: Redis) -> None:
 async def test_a_released_event_is_due_after_its_delay(inbox: Inbox) -> None:
     await inbox.accept(received())
     await inbox.release(await claimed(inbox), 60)
-    wait_ms = await inbox.claim(SHARD)
-    assert isinstance(wait_ms, int)
-    assert 50_000 < wait_ms <= 60_000
+    later = await inbox.claim(SHARD)
+    assert isinstance(later, Due)
+    assert 50_000 < later.in_ms <= 60_000
     due = await inbox.due()
-    assert 50_000 < due[SHARD] <= 60_000
-    assert {ms for shard, ms in enumerate(due) if shard != SHARD} == {-1}
+    assert 50_000 < due[SHARD].in_ms <= 60_000
+    assert {one.in_ms for shard, one in enumerate(due) if shard != SHARD} == {-1}
 
 
 async def test_a_handover_is_due_at_once_and_uncounted(inbox: Inbox) -> None:
@@ -211,7 +211,7 @@ async def test_a_stop_request_arrives_by_lease_and_wakeup(inbox: Inbox) -> None:
     await inbox.accept(received())
     claim = await claimed(inbox)
     assert (claim.stop, await inbox.hold(claim)) == ("", "")
-    wakeups: AsyncGenerator[int | str] = inbox.wakeups()
+    wakeups: AsyncGenerator[Wakeup | str] = inbox.wakeups()
     async with aclosing(wakeups):
         assert await anext(wakeups) == ""
         await inbox.accept(stopped())
@@ -259,11 +259,11 @@ async def test_a_stop_request_stops_only_its_answer(inbox: Inbox) -> None:
 
 
 async def test_an_accepted_event_wakes_its_shard(inbox: Inbox) -> None:
-    wakeups: AsyncGenerator[int | str] = inbox.wakeups()
+    wakeups: AsyncGenerator[Wakeup | str] = inbox.wakeups()
     async with aclosing(wakeups):
         await anext(wakeups)
         await inbox.accept(received())
-        assert await anext(wakeups) == SHARD
+        assert await anext(wakeups) == Wakeup(SHARD, "test:room")
 
 
 async def test_a_turn_is_replaced_or_removed(inbox: Inbox, redis: Redis) -> None:
@@ -349,7 +349,7 @@ async def test_a_lost_claim_is_returned_again(redis: Redis) -> None:
     claim = await claimed(inbox)
     assert (claim.conversation, claim.attempt, claim.token) == (CONVERSATION, 1, 1)
     await answer(inbox, claim)
-    assert await inbox.claim(SHARD) == -1
+    assert await inbox.claim(SHARD) == Due(in_ms=-1)
     await flaky.close()
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import uvloop
 
-from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
+from bot.storage.queue.inbox import Claim, CommitRequest, Inbox, Wakeup
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from bot.worker.poller import Poller
@@ -24,7 +24,7 @@ def inbox(redis: Redis) -> Inbox:
 class Deaf(Inbox):
     """An inbox whose nudges are all lost."""
 
-    async def wakeups(self) -> AsyncGenerator[int | str]:
+    async def wakeups(self) -> AsyncGenerator[Wakeup | str]:
         yield ""
         await asyncio.Event().wait()
 
@@ -90,7 +90,7 @@ async def test_no_more_is_claimed_than_there_are_places(inbox: Inbox) -> None:
             await claims.get()
         due = await inbox.due()  # a round trip later than a third claim would have been
         assert claims.empty()
-        assert sum(ms == 0 for ms in due) == 3
+        assert sum(one.in_ms == 0 for one in due) == 3
 
 
 async def test_two_workers_claim_nothing_twice(inbox: Inbox) -> None:
@@ -120,6 +120,6 @@ def test_what_is_due_at_once_ends_no_worker() -> None:
     async def look() -> None:
         poller = Poller(cast("Inbox", None), 1, begin=cast("Any", None), stop=print)
         for _ in range(50):
-            poller._look_in(3, 0.1)  # pyright: ignore[reportPrivateUsage]
+            poller._look_in(3, 0.1, "test:room")  # pyright: ignore[reportPrivateUsage]
 
     uvloop.run(look())

@@ -10,7 +10,7 @@ from redis.crc import key_slot
 
 from bot.domain.errors import StateUnavailable
 from bot.storage.live.event_stream import EventStream
-from bot.storage.queue.inbox import Claim, Inbox
+from bot.storage.queue.inbox import Claim, Inbox, Wakeup
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support import servers
@@ -73,12 +73,12 @@ async def test_conversations_are_spread_over_all_nodes(
 
 
 async def test_a_listener_receives_wakeups_of_all_nodes(inbox: Inbox) -> None:
-    wakeups: AsyncGenerator[int | str] = inbox.wakeups()
+    wakeups: AsyncGenerator[Wakeup | str] = inbox.wakeups()
     async with aclosing(wakeups), asyncio.timeout(PATIENCE_S):
         assert await anext(wakeups) == ""
         for shard, name in ROOMS.items():
             await inbox.accept(received(event=name, conversation=name))
-            assert await anext(wakeups) == shard
+            assert await anext(wakeups) == Wakeup(shard, "test")
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def dead(nodes: list[Server], number: int) -> Generator[None]:
 
 
 async def test_a_listener_whose_node_dies_listens_at_another(inbox: Inbox, nodes: list[Server]) -> None:
-    wakeups: AsyncGenerator[int | str] = inbox.wakeups()
+    wakeups: AsyncGenerator[Wakeup | str] = inbox.wakeups()
     async with asyncio.timeout(PATIENCE_S):
         async with aclosing(wakeups):
             assert await anext(wakeups) == ""
@@ -103,11 +103,11 @@ async def test_a_listener_whose_node_dies_listens_at_another(inbox: Inbox, nodes
                 with pytest.raises(StateUnavailable):
                     await anext(wakeups)
                 living = shard_on((number + 1) % len(nodes))
-                again: AsyncGenerator[int | str] = inbox.wakeups()
+                again: AsyncGenerator[Wakeup | str] = inbox.wakeups()
                 async with aclosing(again):
                     assert await anext(again) == ""
                     await accepted(inbox, living, "heard")
-                    assert await anext(again) == living
+                    assert await anext(again) == Wakeup(living, "test")
 
 
 def listeners(node: Server) -> int:
@@ -155,7 +155,7 @@ async def test_other_nodes_work_while_one_is_missing(inbox: Inbox, nodes: list[S
             await inbox.accept(received(event="refused", conversation=ROOMS[gone]))
         await accepted(inbox, living, "meanwhile")
         due = await inbox.due()
-        assert (due[living], due[gone]) == (0, -1)
+        assert (due[living].in_ms, due[gone].in_ms) == (0, -1)
         assert isinstance(await inbox.claim(living), Claim)
     await accepted(inbox, gone, "later")
     claim = await inbox.claim(gone)

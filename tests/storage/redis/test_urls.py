@@ -10,7 +10,7 @@ import pytest
 
 from bot.domain.errors import ConfigError, StateUnavailable
 from bot.domain.events import Event
-from bot.storage.queue.inbox import Claim, Inbox
+from bot.storage.queue.inbox import Claim, Inbox, Wakeup
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support import servers
@@ -39,11 +39,11 @@ async def inbox_at(url: str) -> AsyncGenerator[tuple[Inbox, Redis]]:
 async def works(url: str) -> None:
     """An event goes in, its nudge arrives, and it comes out again."""
     async with inbox_at(url) as (inbox, redis):
-        wakeups: AsyncGenerator[int | str] = inbox.wakeups()
+        wakeups: AsyncGenerator[Wakeup | str] = inbox.wakeups()
         async with aclosing(wakeups), asyncio.timeout(PATIENCE_S):
             assert await anext(wakeups) == ""
             assert await inbox.accept(received("hello")) == "accepted"
-            assert await anext(wakeups) == keys.shard_of(CONVERSATION)
+            assert await anext(wakeups) == Wakeup(keys.shard_of(CONVERSATION), CONVERSATION)
         assert isinstance(await inbox.claim(keys.shard_of(CONVERSATION)), Claim)
         assert len([name async for name in redis.scan("parley:*")]) >= 3
         assert (await redis.check())[0].level == "ok"

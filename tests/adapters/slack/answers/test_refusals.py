@@ -500,4 +500,4 @@ async def test_a_workflow_gets_no_stream(room: FakeAdapter) -> None:
     await room.adapter.close(post, ANSWER)
     assert len(room.shown(received)) == 1
     assert room.slack.calls["chat.startStream"] == 0
-    assert thread.NativeStreams().allowed("C0GENERAL")
+    assert thread.NativeStreams().allowed("T0SIM", "C0GENERAL")

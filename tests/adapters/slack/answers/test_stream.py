@@ -680,6 +680,6 @@ async def test_an_unreadable_thread_needs_the_token(room: FakeAdapter) -> None:
 async def test_the_cache_of_stream_refusals_is_bounded() -> None:
     streams = thread.NativeStreams()
     for number in range(thread.REFUSALS_KEPT + 2):
-        streams.refused(f"C{number}", "channel_type_not_supported")
-    assert streams.allowed("C0")
-    assert not streams.allowed(f"C{thread.REFUSALS_KEPT + 1}")
+        streams.refused("T1", f"C{number}", "channel_type_not_supported")
+    assert streams.allowed("T1", "C0")
+    assert not streams.allowed("T1", f"C{thread.REFUSALS_KEPT + 1}")
