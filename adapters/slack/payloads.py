@@ -9,11 +9,12 @@ Payload = dict[str, Any]
 
 
 class Bot(NamedTuple):
-    """The bot's own ids in a workspace, from auth.test."""
+    """The bot's own ids in a workspace, from auth.test; `enterprise` is the organisation of the workspace, if any."""
 
     team: str
     user: str
     bot: str
+    enterprise: str = ""
 
     @property
     def ids(self) -> frozenset[str]:

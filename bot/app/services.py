@@ -280,6 +280,7 @@ async def _command_services(
         PreferenceStore(storage.redis),
         model_choice=settings.parley_model_choice,
         default_mode=settings.default_mode,
+        permissions=settings.permissions,
     )
     personal_data = PersonalData(
         preferences=preferences,
@@ -287,7 +288,6 @@ async def _command_services(
         turns=storage.turns,
         confirmations=Confirmations(storage.redis),
         erasure=await stack.enter_async_context(erasing),
-        operators=settings.operators,
         retention_days=settings.parley_retention_days,
     )
     return CommandServices(

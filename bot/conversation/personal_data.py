@@ -1,14 +1,15 @@
 """What people can see and delete of their own data: usage, prompts, stored messages."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.conversation.preferences import Preferences
 from bot.domain import formats, limits
-from bot.domain.errors import NotAllowed
+from bot.domain.errors import NotAllowed, NotPermitted
 from bot.domain.events import User, now
 from bot.domain.participation import MODES
+from bot.domain.permissions import Action
 from bot.domain.turns import Turn, UserProfile
 from bot.domain.words import marked, tr, trn
 from bot.generation import prompt_report
@@ -34,17 +35,13 @@ _KEPT: Mapping[frozenset[limits.Period], str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonalData:
-    """Implements `bot.domain.adapter.SelfService`. All methods raise StateUnavailable.
-
-    `operators` are user ids.
-    """
+    """Implements `bot.domain.adapter.SelfService`. All methods raise StateUnavailable."""
 
     preferences: Preferences
     ledger: QuotaLedger
     turns: Turns
     confirmations: Confirmations
     erasure: Erasure
-    operators: Collection[str] = ()
     retention_days: int = 30
 
     async def profile(self, user: User, channel: str) -> UserProfile:
@@ -92,21 +89,22 @@ class PersonalData:
             lines += ["", tr("Limits that apply here:"), "", *table, *limit_rows]
         return "\n".join(lines)
 
-    def may(self, user: User, turn: Turn) -> bool:
-        """Whether this person asked the question or is an operator."""
-        return user.is_same(turn.received.user) or user.id in self.operators
+    def may(self, action: Action, user: User, turn: Turn) -> bool:
+        """Whether this person may do something with an answer."""
+        return self.preferences.permissions.allows(action, user, shared=True, asker=turn.received.user)
 
     async def sent(self, user: User, conversation: str, post: str) -> str:
         """What was sent for the answer in this post or, without one, for the last answer.
 
-        Raises NotAllowed, except for the person who asked and operators.
+        Raises NotAllowed, except for those whom the table allows it: the person who asked, and operators.
         """
         turns = await self.turns.turns(conversation)
         turn = find(turns, post)
         if turn is None:
             raise NotAllowed("This answer is no longer stored, so I can't show what was sent for it.")
-        if not self.may(user, turn):
-            raise NotAllowed("Only the person who asked and the operators can see what was sent.")
+        if not self.may("sent", user, turn):
+            message = marked("Only {who} can see what was sent.")
+            raise NotPermitted(message, who=self.preferences.permissions.who("sent"))
         return prompt_report.describe(turn, await self.turns.sent(conversation, turn.id))
 
     async def ask_forget(self, user: User, *conversations: str) -> str:
@@ -238,9 +236,12 @@ def _row(label: str, spent: PeriodUsage) -> str:
 
 def _limit_row(status: LimitStatus, at: datetime) -> str:
     limit = status.limit
-    whose = {"person": tr("you"), "channel": tr("this channel"), "tenant": tr("your organisation")}[
-        limit.scope
-    ]
+    whose = {
+        "person": tr("you"),
+        "channel": tr("this channel"),
+        "tenant": tr("your organisation"),
+        "guest": tr("all guests from your organisation"),
+    }[limit.scope]
     amounts = (limit.bare(status.used, "up"), limit.bare(status.left, "down"))
     cells = (whose, limit.worded, *amounts, limits.resets_at(limit, at, status.minute_s))
     return f"| {' | '.join(cells)} |"

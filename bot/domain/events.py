@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import dataclass_transform
+from typing import Literal, dataclass_transform
 
 import msgspec
 from msgspec.structs import replace
@@ -21,11 +21,16 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+Role = Literal["member", "guest", "partner", "bot", "admin", "operator"]
+"""What somebody is where they write. `guest`: an account with limited access. `partner`: of another organisation, in a
+channel that both share. `bot`: an app, a workflow or a webhook. `admin`: of the workspace. `operator`: of Parley."""
+
+
 class User(Frozen):
     """A person on a platform; `id` is unique within `tenant`.
 
-    `locale` is their language and region (BCP 47, "de-DE"), `zone` their time zone (IANA, "Europe/Berlin"); empty
-    where the platform does not say.
+    `locale` is their language and region (BCP 47, "de-DE"), `zone` their time zone (IANA, "Europe/Berlin"), `role` what
+    the platform says they are in this tenant; empty where it does not say. `home` is the tenant of a partner.
     """
 
     id: str
@@ -33,6 +38,13 @@ class User(Frozen):
     name: str = ""
     locale: str = ""
     zone: str = ""
+    role: Role | Literal[""] = ""
+    home: str = ""
+
+    @property
+    def visits_from(self) -> str:
+        """The tenant that a guest or a partner belongs to; empty for everybody else."""
+        return (self.home or self.tenant) if self.role in ("guest", "partner") else ""
 
     def is_same(self, other: "User") -> bool:
         """Whether both are the same person, whatever their names."""

@@ -13,6 +13,7 @@ from bot.conversation.engine import Engine
 from bot.conversation.personal_data import PersonalData
 from bot.conversation.preferences import Preferences
 from bot.conversation.summarizer import Summarizer
+from bot.domain import permissions
 from bot.domain.adapter import Receipt
 from bot.domain.events import Event, MessageReceived
 from bot.domain.limits import read
@@ -155,6 +156,7 @@ class Harness:
         self.tools: Mapping[str, Tool] = {"dice": Tool(dice)}
         self.built_in = False  # the tools about Parley itself, which most tests leave out of their prompts
         self.operators: set[str] = set()
+        self.permitted = ""  # changes to the table of permissions
         self.deployments: tuple[Deployment, ...] = ()
         self.lease_s = 30.0
         self.inbox = Inbox(redis, lease_s=self.lease_s, limit=20, retention_s=3600)
@@ -171,7 +173,11 @@ class Harness:
     @property
     def preferences(self) -> Preferences:
         return Preferences(
-            self.sources, self.model_info, PreferenceStore(self.redis), default_mode=self.default_mode
+            self.sources,
+            self.model_info,
+            PreferenceStore(self.redis),
+            default_mode=self.default_mode,
+            permissions=permissions.read(self.permitted, self.operators),
         )
 
     @property
@@ -182,7 +188,6 @@ class Harness:
             turns=self.turns,
             confirmations=Confirmations(self.redis),
             erasure=self.erasure,
-            operators=self.operators,
         )
 
     def engine(self) -> Engine:

@@ -254,4 +254,10 @@ def _user(message: Payload, team: str, names: Mapping[str, str]) -> User:
     person = str(message.get("user") or message.get("bot_id") or "")
     profile = part(message, "user_profile") or part(message, "bot_profile")
     name = names.get(person) or profile.get("display_name") or profile.get("real_name") or profile.get("name")
-    return User(id=person, tenant=team, name=str(name or message.get("username") or ""))
+    by_app = bool(message.get("bot_id")) or message.get("subtype") == "bot_message"
+    return User(
+        id=person,
+        tenant=team,
+        name=str(name or message.get("username") or ""),
+        role="bot" if by_app else "",
+    )

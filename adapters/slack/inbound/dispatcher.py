@@ -76,7 +76,7 @@ class Dispatcher:
         if event is None:
             await self._home_and_modals.receive(payload, workspace, place.team)
             return ""
-        receipt = await self._accept(_with_origin(with_known_sender(event, workspace), place))
+        receipt = await self._accept(_with_origin(with_known_sender(event, workspace, payload), place))
         if receipt == "accepted" and isinstance(event, MessageReceived | FeedbackGiven):
             self._home_and_modals.event_stored(event, payload, workspace)
         if "command" in payload:
@@ -109,6 +109,7 @@ class Dispatcher:
         """Post a question from `/ask` or a form in its channel; None if there is none, or posting is not allowed."""
         if payload.get("command") == "/ask":
             user = User(id=payload["user_id"], tenant=team, name=str(payload.get("user_name") or ""))
+            user = workspace.person(user.id).as_user(user)
             text = plain(str(payload.get("text") or ""), "", await workspace.names(people(payload)))
             if not text or text.startswith("/"):
                 return None
@@ -116,6 +117,7 @@ class Dispatcher:
         view, person = part(payload, "view"), part(payload, "user")
         if payload.get("type") == "view_submission" and view.get("callback_id") == views.ASK_VIEW:
             user = user_of(person, team)
+            user = workspace.person(user.id).as_user(user)
             opened = await workspace.api.call("conversations.open", {"users": user.id})
             received = await posted_questions.post(workspace, str(opened["channel"]["id"]), user, typed(view))
             if received is None:

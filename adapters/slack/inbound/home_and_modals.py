@@ -125,6 +125,8 @@ class HomeAndModals:
         if self._self_service is None:
             return
         user = user_of(part(payload, "user"), team)
+        await write_for_person(workspace, user.id, PATIENCE_S)
+        user = workspace.person(user.id).as_user(user)
         channel = string(part(payload, "view").get("private_metadata"))
         words, asks = "", False
         actions: list[Payload] = payload.get("actions") or []

@@ -50,7 +50,8 @@ class Workspace:
             async with self._asking:
                 if self._bot is None:
                     who = await self.api.call("auth.test", {}, patience_s=IDENTITY_PATIENCE_S)
-                    self._bot = Bot(team=who["team_id"], user=who["user_id"], bot=who.get("bot_id", ""))
+                    enterprise = str(who.get("enterprise_id") or "")
+                    self._bot = Bot(who["team_id"], who["user_id"], who.get("bot_id", ""), enterprise)
         return self._bot
 
     async def our_ids(self) -> frozenset[str]:
@@ -100,7 +101,7 @@ class Workspace:
             elif id[0] in "CG":
                 self._keep_name(id, await self._channel_name(id))
             else:
-                await self._people.learn((await self.bot()).team, id)
+                await self._people.learn(await self.bot(), id)
         except SlackRejected:
             pass
         except (PlatformUnavailable, LeaseLost):
@@ -175,7 +176,8 @@ class Workspaces:
         if known is not None:
             known.api.renew(token)
             return known
-        bot = Bot(team=team or installation.team, user=installation.bot_user, bot=installation.bot_id)
+        known_team = team or installation.team
+        bot = Bot(known_team, installation.bot_user, installation.bot_id, installation.enterprise)
         return self._new(token, team or installation.enterprise, bot)
 
     async def forget(self, place: Origin, at: datetime) -> None:

@@ -106,7 +106,12 @@ KINDS = (
     Kind("buried", "list", "dead letters", "30 d"),
     Kind("feed", "stream", "updates for open studio pages", "10 min"),
     Kind("rate", "hash", "requests and tokens in the minute that began", "60 s"),
-    Kind("spent", "hash", "usage and reservations of a person, channel or tenant in a day or month", "400 d"),
+    Kind(
+        "spent",
+        "hash",
+        "usage and reservations of a person, channel, tenant or its guests in a day or month",
+        "400 d",
+    ),
     Kind("held", "hash", "the reservation of an event, then that it is settled", "2 d"),
     Kind("holds", "zset", "event -> when its reservation is abandoned, ms", "2 d"),
     Kind("notices", "zset", "a limit that was reached, for one recipient -> when due, ms", "2 d"),
