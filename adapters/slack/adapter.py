@@ -33,9 +33,17 @@ from adapters.slack.workspaces import directory
 from adapters.slack.workspaces.installations import Installations, NotInstalled
 from adapters.slack.workspaces.oauth import InstallPages
 from adapters.slack.workspaces.workspace import Workspace, Workspaces
-from bot.domain.adapter import Accept, Limiter, Secrets, SelfService
+from bot.domain.adapter import Accept, Limiter, Secrets, SelfService, StillServed
 from bot.domain.errors import BotError, ConfigError, PlatformUnavailable
-from bot.domain.events import Address, Attachment, MessageReceived, PostedMessage, QuotedMessage, User
+from bot.domain.events import (
+    Address,
+    AppUninstalled,
+    Attachment,
+    MessageReceived,
+    PostedMessage,
+    QuotedMessage,
+    User,
+)
 from bot.domain.turns import CheckResult, Reply
 from bot.domain.words import marked, tr
 
@@ -295,6 +303,20 @@ class SlackAdapter:
     async def fetch(self, attachment: Attachment) -> bytes:
         workspace = await self._workspaces.at(attachment.data)
         return await files.fetch(workspace.api, attachment)
+
+    async def still_served(self, removal: AppUninstalled) -> StillServed:
+        """What is left after the app was removed: a newer installation, or another one for the same workspace."""
+        installations, tenant = self._workspaces.installations, removal.user.tenant
+        if installations is None:
+            return StillServed()
+        own, whole = await installations.serves(tenant, removal.organisation)
+        at_s, of_whole = removal.at.timestamp(), removal.installation == removal.organisation
+        removed = whole if of_whole else own
+        renewed = removed is not None and removed.installed_at_s > at_s
+        if not tenant:
+            return StillServed(await installations.with_their_own(removal.organisation), renewed)
+        other = own if of_whole else whole
+        return StillServed(frozenset((tenant,)) if other is not None else frozenset(), renewed)
 
     async def check(self) -> list[CheckResult]:
         installations = self._workspaces.installations

@@ -11,6 +11,7 @@ from bot.domain import telemetry
 from bot.domain.adapter import Receipt
 from bot.domain.errors import ConfigError, StateUnavailable
 from bot.domain.events import Event, MessageDeleted, MessageEdited, MessageReceived, StopRequested
+from bot.storage.erasure.organisations import Organisations
 from bot.storage.queue.inbox import Inbox
 from bot.storage.usage.contacts import OperatorContacts
 
@@ -23,11 +24,14 @@ class Intake:
     inbox: Inbox
     engine: Engine
     contacts: OperatorContacts | None = None
+    organisations: Organisations | None = None
 
     async def accept(self, event: Event) -> Receipt:
         """Store and count an event."""
         adapter = event.address.adapter
         with telemetry.ACCEPT_SECONDS.labels(adapter).time():
+            if self.organisations is not None:
+                await self.organisations.note(event)
             receipt = await self._accept(event)
             if receipt == "accepted":
                 await self._supersede(event)

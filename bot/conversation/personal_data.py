@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from bot.conversation.preferences import Preferences
 from bot.domain import formats, limits
 from bot.domain.errors import NotAllowed, NotPermitted
@@ -15,7 +17,8 @@ from bot.domain.words import marked, tr, trn
 from bot.generation import prompt_report
 from bot.storage.conversations.confirmations import Confirmations
 from bot.storage.conversations.turns import Turns
-from bot.storage.erasure.people import Erasure, PersonErasure
+from bot.storage.erasure.organisations import Organisations
+from bot.storage.erasure.people import Erasure, ErasurePreview, PersonErasure
 from bot.storage.redis import keys
 from bot.storage.usage.quota import LimitStatus, PeriodUsage, QuotaLedger
 
@@ -42,6 +45,7 @@ class PersonalData:
     turns: Turns
     confirmations: Confirmations
     erasure: Erasure
+    organisations: Organisations
     retention_days: int = 30
 
     async def profile(self, user: User, channel: str) -> UserProfile:
@@ -132,7 +136,9 @@ class PersonalData:
 
     async def count(self, user: User, *conversations: str) -> str:
         """Describe how much `forget` would delete of a person, including these conversations."""
-        stored = await self.erasure.preview(user, *conversations)
+        stored = ErasurePreview()
+        for each in await self._everywhere(user):
+            stored += await self.erasure.preview(each, *(conversations if each is user else ()))
         waiting = stored.waiting - bool(conversations)  # without the message that asks for this
         counts = [
             _conversations(stored.conversations),
@@ -148,11 +154,14 @@ class PersonalData:
 
         `event` is the id of the event that requests it.
         """
-        everywhere = dict.fromkeys([*await self.turns.talks(user), *conversations])
-        erasure = await self.erasure.forget(user, *conversations, event=event)
-        await self.turns.release(everywhere)
-        days = await self.ledger.forget(user)
-        preferences = await self.preferences.store.forget(user)
+        erasure, days, preferences = PersonErasure(), 0, False
+        for each in await self._everywhere(user):
+            own = conversations if each is user else ()
+            everywhere = dict.fromkeys([*await self.turns.talks(each), *own])
+            erasure += await self.erasure.forget(each, *own, event=event)
+            await self.turns.release(everywhere)
+            days += await self.ledger.forget(each)
+            preferences |= await self.preferences.store.forget(each)
         sentences = (
             tr("Done. I deleted {items}.", items=_deleted(erasure, days, preferences)),
             *_edited(erasure),
@@ -160,6 +169,11 @@ class PersonalData:
             tr("Messages in this app itself are not deleted. To remove them, too, delete them here."),
         )
         return " ".join(sentence for sentence in sentences if sentence)
+
+    async def _everywhere(self, user: User) -> list[User]:
+        """The same person in each tenant that shares an installation, the one where they ask first."""
+        first, *others = await self.organisations.sharing(user.tenant)
+        return [user, *(replace(user, tenant=tenant) for tenant in others if tenant != first)]
 
 
 def find(turns: Sequence[Turn], post: str = "") -> Turn | None:

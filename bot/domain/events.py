@@ -31,6 +31,7 @@ class User(Frozen):
 
     `locale` is their language and region (BCP 47, "de-DE"), `zone` their time zone (IANA, "Europe/Berlin"), `role` what
     the platform says they are in this tenant; empty where it does not say. `home` is the tenant of a partner.
+    `organisation` is set where one installation serves several tenants, in which the same id is the same person.
     """
 
     id: str
@@ -40,6 +41,7 @@ class User(Frozen):
     zone: str = ""
     role: Role | Literal[""] = ""
     home: str = ""
+    organisation: str = ""
 
     @property
     def visits_from(self) -> str:
@@ -306,12 +308,15 @@ class AppUninstalled(BaseEvent, tag="departed"):
     `conversation_prefix` is the prefix of the ids of the conversations; `marks` are values in the data of their
     addresses that also have to match. `whole` is true if the tenant itself is gone, so that the data of its people
     is deleted, too; an empty `user.tenant` means the tenants of the conversations found. `user.id` is empty,
-    and nothing is posted at `address`.
+    and nothing is posted at `address`. `installation` is the id of the tenant or organisation whose installation
+    ended, `organisation` that of the tenant's organisation, if any: another installation may still serve the tenant.
     """
 
     conversation_prefix: str = msgspec.field(name="rooms")
     marks: dict[str, str] = {}
     whole: bool = False
+    installation: str = ""
+    organisation: str = ""
 
 
 Event = (

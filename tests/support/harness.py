@@ -33,6 +33,7 @@ from bot.storage.conversations.search import ConversationSearch
 from bot.storage.conversations.summaries import SummaryStore
 from bot.storage.conversations.turns import Turns
 from bot.storage.embedded.compaction import Compaction
+from bot.storage.erasure.organisations import Organisations
 from bot.storage.erasure.people import Erasure
 from bot.storage.erasure.tenants import Tenants
 from bot.storage.live.live_view import LiveView
@@ -188,6 +189,7 @@ class Harness:
             turns=self.turns,
             confirmations=Confirmations(self.redis),
             erasure=self.erasure,
+            organisations=Organisations(self.redis),
         )
 
     def engine(self) -> Engine:

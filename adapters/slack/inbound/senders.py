@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from adapters.slack.payloads import Payload, objects, part, string
+from adapters.slack.payloads import Payload, organisation_of, part, string
 from adapters.slack.workspaces.workspace import NAMES_PATIENCE_S, PRIVATE_CHANNEL, Workspace
 from bot.domain.events import Event, MessageReceived
 from bot.domain.words import write_for
@@ -56,11 +56,8 @@ def _told_role(event: Event, payload: Payload) -> Literal["partner", ""]:
     """
     data = event.address.data
     elsewhere = data.get("user_team", data.get("team")) != data.get("team")
-    granted = objects(payload.get("authorizations"))
-    grid = bool(payload.get("enterprise") or payload.get("enterprise_id"))
-    grid = grid or any(each.get("enterprise_id") for each in granted)
     shared = payload.get("is_ext_shared_channel") is True
-    return "partner" if elsewhere and (shared or not grid) else ""
+    return "partner" if elsewhere and (shared or not organisation_of(payload)) else ""
 
 
 async def with_sender(received: MessageReceived, workspace: Workspace) -> MessageReceived:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 REFRESH_BEFORE_S = 2 * 3600
 REFRESH_PATIENCE_S = 10.0
 REFRESH_PAUSE_S = 0.25
+BOTS_HOLD_S = 60.0
 PREFIX = "slack:installation:"
 
 
@@ -61,6 +63,8 @@ class Installations:
         self._secrets, self._limiter, self._api = secrets, limiter, api
         self.client_id, self._client_secret = client_id, client_secret
         self._refreshing = asyncio.Lock()
+        self._bots: dict[str, str] = {}
+        self._bots_until = 0.0
 
     async def exchange(self, **grant: str) -> dict[str, Any]:
         """Exchange a code or refresh token (docs.slack.dev/reference/methods/oauth.v2.access)."""
@@ -92,6 +96,28 @@ class Installations:
         raise NotInstalled(
             f"Parley is not installed in the Slack workspace {team or enterprise}. "
             "Ask somebody who may install apps there to open /slack/install."
+        )
+
+    async def of_bot(self, users: Collection[str]) -> Installation | None:
+        """The installation whose bot is one of these users; the list is read again after BOTS_HOLD_S."""
+        if time.monotonic() >= self._bots_until:
+            found = [await self._get(name) for name in await self._secrets.names(PREFIX)]
+            self._bots = {each.bot_user: each.name for each in found if each is not None}
+            self._bots_until = time.monotonic() + BOTS_HOLD_S
+        name = next((self._bots[user] for user in sorted(users) if user in self._bots), None)
+        return None if name is None else await self._get(name)
+
+    async def serves(self, team: str, organisation: str) -> tuple[Installation | None, Installation | None]:
+        """The installation of a workspace itself, and that of its organisation."""
+        places = ((team, ""), ("", organisation))
+        own, whole = [await self._get(name_of(*place)) if any(place) else None for place in places]
+        return own, whole
+
+    async def with_their_own(self, organisation: str) -> frozenset[str]:
+        """The workspaces of an organisation that have installed the app themselves."""
+        found = [await self._get(name) for name in await self._secrets.names(PREFIX)]
+        return frozenset(
+            each.team for each in found if each is not None and each.team and each.enterprise == organisation
         )
 
     async def names(self) -> list[str]:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -171,6 +171,16 @@ class Workspaces:
         """The workspace of an address, a post or an attachment. Raises as `of` does."""
         return await self.of(data.get("team", ""), data.get("enterprise", ""))
 
+    async def of_mentioned(self, place: Origin, users: Collection[str]) -> Origin:
+        """The origin whose bot is among the mentioned users, as in a channel of two companies that both have the app.
+
+        `place` itself if it is none of another installation. Raises StateUnavailable.
+        """
+        found = await self.installations.of_bot(users) if self.installations is not None and users else None
+        if found is None:
+            return place
+        return Origin(found.team, "") if found.team else Origin(place.team, found.enterprise)
+
     def _updated(self, known: Workspace | None, team: str, installation: Installation) -> Workspace:
         token = SecretStr(installation.bot_token)
         if known is not None:
@@ -180,10 +190,14 @@ class Workspaces:
         bot = Bot(known_team, installation.bot_user, installation.bot_id, installation.enterprise)
         return self._new(token, team or installation.enterprise, bot)
 
-    async def forget(self, place: Origin, at: datetime) -> None:
-        """Delete the installation after the app was removed. Raises StateUnavailable."""
+    async def forget(self, place: Origin, at: datetime, *, own: bool) -> None:
+        """Forget a workspace, or an organisation, after the app was removed. Raises StateUnavailable.
+
+        Without its `own` installation, which is deleted, it was served by that of its organisation.
+        """
         if self.installations is not None:
-            await self.installations.remove(*place, at.timestamp())
+            if own:
+                await self.installations.remove(*place, at.timestamp())
             for key in [key for key in self._known if key.startswith(f"{place.team} ") or not place.team]:
                 del self._known[key]
 

@@ -88,7 +88,7 @@ def _require_permission(
     began = (
         tr("{name} (who began this conversation)", name=name)
         if name
-        else tr("whoever began this conversation")
+        else tr("the person who began this conversation")
     )
     message = marked(
         "Only {who} can start this conversation over. To ask me something without it, begin a new thread."

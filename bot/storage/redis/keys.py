@@ -62,6 +62,9 @@ AMENDED = "parley:{prompts}:amended"
 ERASURES = "parley:{studio}:erasures"
 """People with unfinished erasures, and when any process continues them."""
 ERASURE_S = 7 * DAY_S
+ORGANISATIONS = "parley:{studio}:organisations"
+"""The organisation whose installation serves a tenant."""
+ORGANISATIONS_S = 400 * DAY_S
 COMPACTION = "parley:{studio}:compaction"
 COMPACTED = "parley:{studio}:compacted"
 VOTES = "parley:{studio}:votes"
@@ -156,6 +159,7 @@ KINDS = (
         "until empty",
         permanent=True,
     ),
+    Kind("organisations", "hash", "tenant -> the organisation whose installation serves it", "400 d"),
     Kind("compaction", "string", "number of requested rewrites", "24 h"),
     Kind("compacted", "string", "marks a recent rewrite of the file", "5 min"),
     Kind("proposals", "hash", "turns proposed as examples of pools", "90 d"),
