@@ -90,7 +90,10 @@ class SlackAdapter:
         limiter: Limiter | None = None,
         self_service: SelfService | None = None,
         secrets: Secrets | None = None,
+        tenants: Collection[str] = (),
     ) -> None:
+        """`tenants` are ids and domains of workspaces and organisations that may install the app; empty: all."""
+        self._tenants = tenants
         if credentials.signing_secret is None and credentials.app_token is None:
             raise ConfigError("Set SLACK_SIGNING_SECRET (events by HTTP) or SLACK_APP_TOKEN (Socket Mode).")
         if credentials.bot_token is None and (credentials.client_secret is None or secrets is None):
@@ -121,7 +124,9 @@ class SlackAdapter:
         app = self._credentials
         if app.bot_token is not None or app.client_secret is None or self._secrets is None:
             return None
-        return Installations(self._secrets, self._limiter, self._api, app.client_id, app.client_secret)
+        return Installations(
+            self._secrets, self._limiter, self._api, app.client_id, app.client_secret, self._tenants
+        )
 
     async def __aexit__(self, *error: object) -> None:
         for answer in self._answers.values():

@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     slack_client_id: str | None = None  # with the secret, instead of the bot token: for many workspaces
     slack_client_secret: SecretStr | None = None
     slack_api_url: str = "https://slack.com/api/"
+    parley_slack_tenants: str = ""
 
     # --- Microsoft Teams: names as in the samples of the Bot Framework
     microsoft_app_id: str | None = _named("MicrosoftAppId")
@@ -168,6 +169,11 @@ class Settings(BaseSettings):
     def operators(self) -> frozenset[str]:
         """The user ids of the operators."""
         return _listed(self.parley_operators)
+
+    @property
+    def slack_tenants(self) -> frozenset[str]:
+        """The ids and domains of the workspaces and organisations that are served; empty: all."""
+        return _listed(self.parley_slack_tenants)
 
     @property
     def teams_tenants(self) -> frozenset[str]:

@@ -141,6 +141,9 @@ class Workspace:
 
     # -------------------------------------------------------------- ordinary messages
 
+    def auth_revoke(self, args: Args) -> Answer:
+        return {"revoked": True}
+
     def auth_test(self, args: Args) -> Answer:
         return {
             "url": f"{self.origin}/",

@@ -45,8 +45,8 @@ async def test_a_partners_question_is_answered(town: FakeAdapter) -> None:
     grant(town, "a code", "T1", "xoxb-T1")
     await install(town, "a code")
     known = {"team": "T1", "channel": DIRECT, "thread": "1.1", "question": "1.1", "author": "Ann"}
-    state = {"values": {"quote": {"quote": {"type": "plain_text_input", "value": "what is this?"}}}}
-    view = {
+    state = {"values": {"words": {"words": {"type": "plain_text_input", "value": "what is this?"}}}}
+    view: dict[str, Any] = {
         "id": "V1",
         "callback_id": "ask_about",
         "private_metadata": json.dumps(known),
