@@ -20,7 +20,6 @@ from bot.domain import telemetry
 from bot.domain.calls import collected
 from bot.domain.errors import ContentFiltered, NotAllowed, NotPermitted, Refused, TooLong
 from bot.domain.events import Attachment, MessageReceived, UnreadPart, User, now
-from bot.domain.hints import with_mention
 from bot.domain.participation import DEFAULT_MODE
 from bot.domain.prompts import Image, Prompt, Template
 from bot.domain.turns import Reply, Turn
@@ -28,6 +27,7 @@ from bot.files.attachments import NOTHING, AttachmentReader, ExtractedFiles
 from bot.files.excerpts import SimilarToQuestion
 from bot.generation import comparison, context_window, image_generation
 from bot.generation.completion import Chat
+from bot.generation.hints import with_mention
 from bot.generation.images import ImageGeneration
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt, reduced_budget

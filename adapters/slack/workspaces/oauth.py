@@ -19,7 +19,7 @@ STATE_LIFE_S = 600
 COOKIE = "parley_slack_install"
 STATE = "slack:state:"
 NOT_SERVED = (
-    "Whoever runs this Parley serves only certain workspaces, and yours is not among them. Nothing was installed. "
+    "The people who run this Parley serve only certain workspaces, and yours is not among them. Nothing was installed. "
     "Ask them to add your workspace, then start again."
 )
 

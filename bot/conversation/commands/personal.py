@@ -7,11 +7,11 @@ from bot.conversation.commands.command import Command, CommandCall, CommandResul
 from bot.conversation.personal_data import FORGET_NOW
 from bot.domain.errors import NotPermitted
 from bot.domain.events import MessageReceived, User
-from bot.domain.hints import with_mention
 from bot.domain.names import shown_name
 from bot.domain.turns import Reply, Turn
 from bot.domain.words import marked, tr
 from bot.generation import context_window
+from bot.generation.hints import with_mention
 from bot.storage.usage.charges import channel_of
 
 

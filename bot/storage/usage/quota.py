@@ -99,8 +99,7 @@ class QuotaLedger:
         request is counted later, so its limits must not be used up. Returns a warning when most of a budget is used,
         once per period and only if `told`, else "".
         """
-        charge = self.charges.counted(charge)
-        tenant, at = charge.tenant, now()
+        tenant, at = (charge := self.charges.counted(charge)).tenant, now()
         tokens, microdollars = _sums(estimates)
         limits = _check_prices(estimates, self._limits_for(charge))
         answer: list[Any] = await self._redis.run(

@@ -360,12 +360,12 @@ async def test_only_listed_workspaces_install(
     more = {"enterprise": {"id": enterprise, "name": "Everybody"}} if enterprise else {}
     grant(town, "a code", team, "xoxb-new", **more)
     status, page = await install(town, "a code")
-    assert (status, "serves only certain workspaces" in page) == ((200, False) if served else (403, True))
+    assert (status, "serve only certain workspaces" in page) == ((200, False) if served else (403, True))
     stored = [name async for name in redis.scan("parley:*installation*")]
     assert (len(stored), town.slack.calls["auth.revoke"]) == ((1, 0) if served else (0, 1))
 
 
-async def test_a_workspace_taken_off_the_list_is_not_answered(town: FakeAdapter) -> None:
+async def test_a_workspace_off_the_list_is_ignored(town: FakeAdapter) -> None:
     grant(town, "a code", "T1", "xoxb-T1")
     await install(town, "a code")
     installations_of(town.adapter).tenants = ("T2",)
