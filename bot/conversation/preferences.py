@@ -113,7 +113,11 @@ class Preferences:
     async def _require(self, user: User, channel: str, **chosen: str | None) -> None:
         """Raise NotPermitted for a change that the table does not allow; a form also sends what stays as it is."""
         shared = bool(channel)
-        rows = {name: _row(name, value) for name, value in chosen.items() if value is not None}
+        rows: dict[str, Action] = {
+            name: _row(name, value)
+            for name, value in chosen.items()
+            if value is not None and (shared or name != "participation")
+        }
         refused = [
             name for name, row in rows.items() if not self.permissions.allows(row, user, shared=shared)
         ]
