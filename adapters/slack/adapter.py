@@ -33,9 +33,17 @@ from adapters.slack.workspaces import directory
 from adapters.slack.workspaces.installations import Installations, NotInstalled
 from adapters.slack.workspaces.oauth import InstallPages
 from adapters.slack.workspaces.workspace import Workspace, Workspaces
-from bot.domain.adapter import Accept, Limiter, Secrets, SelfService
+from bot.domain.adapter import Accept, Limiter, Secrets, SelfService, StillServed
 from bot.domain.errors import BotError, ConfigError, PlatformUnavailable
-from bot.domain.events import Address, Attachment, MessageReceived, PostedMessage, QuotedMessage, User
+from bot.domain.events import (
+    Address,
+    AppUninstalled,
+    Attachment,
+    MessageReceived,
+    PostedMessage,
+    QuotedMessage,
+    User,
+)
 from bot.domain.turns import CheckResult, Reply
 from bot.domain.words import marked, tr
 
@@ -82,7 +90,10 @@ class SlackAdapter:
         limiter: Limiter | None = None,
         self_service: SelfService | None = None,
         secrets: Secrets | None = None,
+        tenants: Collection[str] = (),
     ) -> None:
+        """`tenants` are ids and domains of workspaces and organisations that may install the app; empty: all."""
+        self._tenants = tenants
         if credentials.signing_secret is None and credentials.app_token is None:
             raise ConfigError("Set SLACK_SIGNING_SECRET (events by HTTP) or SLACK_APP_TOKEN (Socket Mode).")
         if credentials.bot_token is None and (credentials.client_secret is None or secrets is None):
@@ -113,7 +124,9 @@ class SlackAdapter:
         app = self._credentials
         if app.bot_token is not None or app.client_secret is None or self._secrets is None:
             return None
-        return Installations(self._secrets, self._limiter, self._api, app.client_id, app.client_secret)
+        return Installations(
+            self._secrets, self._limiter, self._api, app.client_id, app.client_secret, self._tenants
+        )
 
     async def __aexit__(self, *error: object) -> None:
         for answer in self._answers.values():
@@ -295,6 +308,20 @@ class SlackAdapter:
     async def fetch(self, attachment: Attachment) -> bytes:
         workspace = await self._workspaces.at(attachment.data)
         return await files.fetch(workspace.api, attachment)
+
+    async def still_served(self, removal: AppUninstalled) -> StillServed:
+        """What is left after the app was removed: a newer installation, or another one for the same workspace."""
+        installations, tenant = self._workspaces.installations, removal.user.tenant
+        if installations is None:
+            return StillServed()
+        own, whole = await installations.serves(tenant, removal.organisation)
+        at_s, of_whole = removal.at.timestamp(), removal.installation == removal.organisation
+        removed = whole if of_whole else own
+        renewed = removed is not None and removed.installed_at_s > at_s
+        if not tenant:
+            return StillServed(await installations.with_their_own(removal.organisation), renewed)
+        other = own if of_whole else whole
+        return StillServed(frozenset((tenant,)) if other is not None else frozenset(), renewed)
 
     async def check(self) -> list[CheckResult]:
         installations = self._workspaces.installations

@@ -13,6 +13,7 @@ from adapters.shared.client_address import Handler
 from adapters.studio.auth.guard import Guard, find_person, person_of
 from adapters.studio.auth.session import Role, allowed
 from adapters.studio.web.rendering import cached, draw, html_page
+from bot.domain.events import Role as PlatformRole
 
 STATIC = Path(__file__).parent / "static"
 MIMES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -50,6 +51,11 @@ class Page(ABC):
     @abstractmethod
     def routes(self) -> Iterable[Route]:
         """Its addresses; none is mounted without the guard."""
+
+
+def acts_as(role: Role) -> PlatformRole:
+    """The role in the table of permissions: an editor is what an administrator of a workspace is on a platform."""
+    return "operator" if role == "operator" else "admin" if role == "editor" else "member"
 
 
 PAGE_FRAME = web.RequestKey("page_frame", dict[str, Any])

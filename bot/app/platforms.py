@@ -40,6 +40,7 @@ def _slack(services: Services) -> Adapter:
         limiter=WindowLimiter(storage.redis) if settings.slack_is_limited else None,
         self_service=services.personal_data,
         secrets=storage.secret_store,
+        tenants=settings.slack_tenants,
     )
 
 

@@ -49,6 +49,7 @@ from bot.storage.conversations.summaries import SummaryStore
 from bot.storage.conversations.turns import Turns
 from bot.storage.embedded.compaction import Compaction
 from bot.storage.embedded.lifecycle import embedded
+from bot.storage.erasure.organisations import Organisations
 from bot.storage.erasure.people import Erasure
 from bot.storage.erasure.tenants import Tenants
 from bot.storage.live.live_view import LiveView
@@ -87,6 +88,7 @@ class Storage:
     compaction: Compaction
     secret_store: SecretStore
     contacts: OperatorContacts
+    organisations: Organisations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,8 @@ class Services:
     @property
     def intake(self) -> Intake:
         """The intake for the events of all platforms."""
-        return Intake(self.settings, self.storage.inbox, self.engine, self.storage.contacts)
+        storage = self.storage
+        return Intake(self.settings, storage.inbox, self.engine, storage.contacts, storage.organisations)
 
     @property
     def deployments(self) -> Sequence[Deployment]:
@@ -238,6 +241,7 @@ async def _storage(settings: Settings, folder: Path | None, stack: AsyncExitStac
         compaction=Compaction(redis, embedded=folder is not None or settings.redis_url is None),
         secret_store=secret_store,
         contacts=OperatorContacts(secret_store, settings.operators),
+        organisations=Organisations(redis),
     )
 
 
@@ -281,6 +285,7 @@ async def _command_services(
         PreferenceStore(storage.redis),
         model_choice=settings.parley_model_choice,
         default_mode=settings.default_mode,
+        permissions=settings.permissions,
     )
     personal_data = PersonalData(
         preferences=preferences,
@@ -288,7 +293,7 @@ async def _command_services(
         turns=storage.turns,
         confirmations=Confirmations(storage.redis),
         erasure=await stack.enter_async_context(erasing),
-        operators=settings.operators,
+        organisations=storage.organisations,
         retention_days=settings.parley_retention_days,
     )
     return CommandServices(

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_vali
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bot.domain import limits
+from bot.domain import limits, permissions
 from bot.domain.errors import ConfigError
 from bot.domain.participation import DEFAULT_MODE, ParticipationMode, mode_named
 from bot.domain.turns import MAX_TOOL_CALLS, CheckResult
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     slack_client_id: str | None = None  # with the secret, instead of the bot token: for many workspaces
     slack_client_secret: SecretStr | None = None
     slack_api_url: str = "https://slack.com/api/"
+    parley_slack_tenants: str = ""
 
     # --- Microsoft Teams: names as in the samples of the Bot Framework
     microsoft_app_id: str | None = _named("MicrosoftAppId")
@@ -136,6 +138,8 @@ class Settings(BaseSettings):
     parley_model_choice: bool = True
     parley_on_uninstall: Literal["delete", "keep"] = "delete"  # people expect that
     parley_operators: str = ""
+    parley_permissions: str = ""
+    parley_guest_limits: Literal["own", "host"] = "own"
 
     # --- limits on people, channels and tenants
     parley_limits: str = limits.DEFAULT
@@ -147,7 +151,12 @@ class Settings(BaseSettings):
 
     @property
     def limits(self) -> limits.Limits:
-        return limits.read(self.parley_limits)
+        return replace(limits.read(self.parley_limits), guests_apart=self.parley_guest_limits == "own")
+
+    @property
+    def permissions(self) -> permissions.Permissions:
+        """Who may do what where."""
+        return permissions.read(self.parley_permissions, self.operators)
 
     @property
     def price_ceiling_usd(self) -> float | None:
@@ -163,6 +172,11 @@ class Settings(BaseSettings):
     def operators(self) -> frozenset[str]:
         """The user ids of the operators."""
         return _listed(self.parley_operators)
+
+    @property
+    def slack_tenants(self) -> frozenset[str]:
+        """The ids and domains of the workspaces and organisations that are served; empty: all."""
+        return _listed(self.parley_slack_tenants)
 
     @property
     def teams_tenants(self) -> frozenset[str]:
@@ -341,6 +355,10 @@ class Settings(BaseSettings):
                 limits.refuse_names(found, _NO_NAMES)
         except ConfigError as error:
             yield f"PARLEY_LIMITS: {error}."
+        try:
+            permissions.read(self.parley_permissions)
+        except ConfigError as error:
+            yield f"PARLEY_PERMISSIONS: {error}."
 
 
 def load() -> Settings:

@@ -74,6 +74,7 @@ def _pages(services: Services, guard: Guard, streams: Streams) -> tuple[Page, ..
         search=storage.search,
         registry=library.registry,
         default_mode=settings.default_mode,
+        permissions=settings.permissions,
     )
     eval_runner = EvalRunner(
         context=services.eval_context,

@@ -92,8 +92,9 @@ class BuiltinTools:
             Tool(self._reset, "reset", description=_RESET),
             Tool(self._forget, "forget", description=_FORGET),
             Tool(self._stop, "stop", description=_STOP),
-            Tool(self._summarise, "summarise", description=_SUMMARISE),
         ]
+        if self.services.permissions.allows("summarise", received.user, shared=not received.direct):
+            tools.append(Tool(self._summarise, "summarise", description=_SUMMARISE))
         prompts, models = PromptCommand(), ModelCommand()
         if prompts.is_available(received, self.services):
             tools.append(_choice(self._choose_prompt, "choose_prompt", _PROMPT, preferences.templates))
@@ -114,6 +115,7 @@ class BuiltinTools:
 
     async def _forget(self) -> str:
         self._keep_private("forget me")
+        self.services.permissions.require("forget", self.builder.received.user, shared=False)
         return self._asked(await ask_forget(self.services, self.builder.received))
 
     def _keep_private(self, command: str) -> None:

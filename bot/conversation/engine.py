@@ -18,9 +18,8 @@ from bot.conversation.summarizer import Summarizer
 from bot.conversation.thread_context import earlier_files, with_thread
 from bot.domain import telemetry
 from bot.domain.calls import collected
-from bot.domain.errors import ContentFiltered, NotAllowed, Refused, TooLong
+from bot.domain.errors import ContentFiltered, NotAllowed, NotPermitted, Refused, TooLong
 from bot.domain.events import Attachment, MessageReceived, UnreadPart, User, now
-from bot.domain.hints import with_mention
 from bot.domain.participation import DEFAULT_MODE
 from bot.domain.prompts import Image, Prompt, Template
 from bot.domain.turns import Reply, Turn
@@ -28,6 +27,7 @@ from bot.files.attachments import NOTHING, AttachmentReader, ExtractedFiles
 from bot.files.excerpts import SimilarToQuestion
 from bot.generation import comparison, context_window, image_generation
 from bot.generation.completion import Chat
+from bot.generation.hints import with_mention
 from bot.generation.images import ImageGeneration
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt, reduced_budget
@@ -88,7 +88,7 @@ class Engine:
 
     def may(self, user: User, turn: Turn) -> bool:
         """Whether this person may regenerate an answer."""
-        return self.commands.personal_data.may(user, turn)
+        return self.commands.personal_data.may("again", user, turn)
 
     async def answer(
         self, received: MessageReceived, turns: Sequence[Turn], context: AnswerContext, event: str = ""
@@ -114,7 +114,8 @@ class Engine:
         except Refused as refusal:
             builder.filter |= refusal.notes if isinstance(refusal, ContentFiltered) else {}
             text = with_mention(str(refusal), received) if "`" in str(refusal) else str(refusal)
-            reply = Reply(text=text, private=command is not None)
+            private = command is not None or isinstance(refusal, NotPermitted)
+            reply = Reply(text=text, private=private and received.user.role != "bot")
             builder.end(reply, "refused", reason=type(refusal).__name__)
         builder.addressed(context.addressing, private=context.private)
         return builder
@@ -139,6 +140,10 @@ class Engine:
         telemetry.report_progress(template=template.version)
         received = await self._with_context(builder, question, turns, context)
         draws = template.capability == "image"
+        if draws:
+            self.commands.permissions.require(
+                "draw", builder.received.user, shared=_is_shared(builder.received)
+            )
         images = draws or self.model_info.accepts_images(template)
         earlier, unread = earlier_files(received, own_parts_only=draws, images=images)
         builder.missing += unread
@@ -260,7 +265,7 @@ class Engine:
         tools = {name: self.tools.functions[name] for name in template.tools if name in self.tools.functions}
         drawing = (
             self._images.tool(builder, turns, context.image_progress, sent)
-            if DRAW in template.tools
+            if DRAW in template.tools and self._may_draw(builder.received)
             else None
         )
         tools |= {} if drawing is None else {DRAW: drawing}
@@ -268,6 +273,9 @@ class Engine:
             return tools
         built_in = BuiltinTools(services=self.commands, builder=builder, turns=turns, context=context)
         return {**tools, **{name: tool for name, tool in built_in.offered().items() if name not in tools}}
+
+    def _may_draw(self, received: MessageReceived) -> bool:
+        return self.commands.permissions.allows("draw", received.user, shared=_is_shared(received))
 
     async def with_images(self, conversation: str, reply: Reply) -> Reply:
         """A stored reply with the bytes of its images, without those that are no longer stored."""
@@ -362,7 +370,13 @@ class Engine:
     async def vary(
         self, builder: TurnBuilder, rest: str, turns: Sequence[Turn], context: AnswerContext
     ) -> None:
+        received = builder.received
+        self.commands.permissions.require("draw", received.user, shared=_is_shared(received))
         await self._images.vary(builder, rest, turns, context.image_progress)
+
+
+def _is_shared(received: MessageReceived) -> bool:
+    return bool(received.channel) and not received.direct
 
 
 def _require_something(found: ExtractedFiles, unread: Sequence[UnreadPart]) -> None:

@@ -1,20 +1,24 @@
 """What people can see and delete of their own data: usage, prompts, stored messages."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from bot.conversation.preferences import Preferences
 from bot.domain import formats, limits
-from bot.domain.errors import NotAllowed
+from bot.domain.errors import NotAllowed, NotPermitted
 from bot.domain.events import User, now
 from bot.domain.participation import MODES
+from bot.domain.permissions import Action
 from bot.domain.turns import Turn, UserProfile
 from bot.domain.words import marked, tr, trn
 from bot.generation import prompt_report
 from bot.storage.conversations.confirmations import Confirmations
 from bot.storage.conversations.turns import Turns
-from bot.storage.erasure.people import Erasure, PersonErasure
+from bot.storage.erasure.organisations import Organisations
+from bot.storage.erasure.people import Erasure, ErasurePreview, PersonErasure
 from bot.storage.redis import keys
 from bot.storage.usage.quota import LimitStatus, PeriodUsage, QuotaLedger
 
@@ -34,17 +38,14 @@ _KEPT: Mapping[frozenset[limits.Period], str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonalData:
-    """Implements `bot.domain.adapter.SelfService`. All methods raise StateUnavailable.
-
-    `operators` are user ids.
-    """
+    """Implements `bot.domain.adapter.SelfService`. All methods raise StateUnavailable."""
 
     preferences: Preferences
     ledger: QuotaLedger
     turns: Turns
     confirmations: Confirmations
     erasure: Erasure
-    operators: Collection[str] = ()
+    organisations: Organisations
     retention_days: int = 30
 
     async def profile(self, user: User, channel: str) -> UserProfile:
@@ -92,21 +93,22 @@ class PersonalData:
             lines += ["", tr("Limits that apply here:"), "", *table, *limit_rows]
         return "\n".join(lines)
 
-    def may(self, user: User, turn: Turn) -> bool:
-        """Whether this person asked the question or is an operator."""
-        return user.is_same(turn.received.user) or user.id in self.operators
+    def may(self, action: Action, user: User, turn: Turn) -> bool:
+        """Whether this person may do something with an answer."""
+        return self.preferences.permissions.allows(action, user, shared=True, asker=turn.received.user)
 
     async def sent(self, user: User, conversation: str, post: str) -> str:
         """What was sent for the answer in this post or, without one, for the last answer.
 
-        Raises NotAllowed, except for the person who asked and operators.
+        Raises NotAllowed, except for those whom the table allows it: the person who asked, and operators.
         """
         turns = await self.turns.turns(conversation)
         turn = find(turns, post)
         if turn is None:
             raise NotAllowed("This answer is no longer stored, so I can't show what was sent for it.")
-        if not self.may(user, turn):
-            raise NotAllowed("Only the person who asked and the operators can see what was sent.")
+        if not self.may("sent", user, turn):
+            message = marked("Only {who} can see what was sent.")
+            raise NotPermitted(message, who=self.preferences.permissions.who("sent"))
         return prompt_report.describe(turn, await self.turns.sent(conversation, turn.id))
 
     async def ask_forget(self, user: User, *conversations: str) -> str:
@@ -134,7 +136,9 @@ class PersonalData:
 
     async def count(self, user: User, *conversations: str) -> str:
         """Describe how much `forget` would delete of a person, including these conversations."""
-        stored = await self.erasure.preview(user, *conversations)
+        stored = ErasurePreview()
+        for each in await self._everywhere(user):
+            stored += await self.erasure.preview(each, *(conversations if each is user else ()))
         waiting = stored.waiting - bool(conversations)  # without the message that asks for this
         counts = [
             _conversations(stored.conversations),
@@ -150,11 +154,14 @@ class PersonalData:
 
         `event` is the id of the event that requests it.
         """
-        everywhere = dict.fromkeys([*await self.turns.talks(user), *conversations])
-        erasure = await self.erasure.forget(user, *conversations, event=event)
-        await self.turns.release(everywhere)
-        days = await self.ledger.forget(user)
-        preferences = await self.preferences.store.forget(user)
+        erasure, days, preferences = PersonErasure(), 0, False
+        for each in await self._everywhere(user):
+            own = conversations if each is user else ()
+            everywhere = dict.fromkeys([*await self.turns.talks(each), *own])
+            erasure += await self.erasure.forget(each, *own, event=event)
+            await self.turns.release(everywhere)
+            days += await self.ledger.forget(each)
+            preferences |= await self.preferences.store.forget(each)
         sentences = (
             tr("Done. I deleted {items}.", items=_deleted(erasure, days, preferences)),
             *_edited(erasure),
@@ -162,6 +169,11 @@ class PersonalData:
             tr("Messages in this app itself are not deleted. To remove them, too, delete them here."),
         )
         return " ".join(sentence for sentence in sentences if sentence)
+
+    async def _everywhere(self, user: User) -> list[User]:
+        """The same person in each tenant that shares an installation, the one where they ask first."""
+        first, *others = await self.organisations.sharing(user.tenant)
+        return [user, *(replace(user, tenant=tenant) for tenant in others if tenant != first)]
 
 
 def find(turns: Sequence[Turn], post: str = "") -> Turn | None:
@@ -238,9 +250,12 @@ def _row(label: str, spent: PeriodUsage) -> str:
 
 def _limit_row(status: LimitStatus, at: datetime) -> str:
     limit = status.limit
-    whose = {"person": tr("you"), "channel": tr("this channel"), "tenant": tr("your organisation")}[
-        limit.scope
-    ]
+    whose = {
+        "person": tr("you"),
+        "channel": tr("this channel"),
+        "tenant": tr("your organisation"),
+        "guest": tr("all guests from your organisation"),
+    }[limit.scope]
     amounts = (limit.bare(status.used, "up"), limit.bare(status.left, "down"))
     cells = (whose, limit.worded, *amounts, limits.resets_at(limit, at, status.minute_s))
     return f"| {' | '.join(cells)} |"

@@ -1,13 +1,14 @@
 """Preferences of people and channels: template, deployment, participation mode."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived, User
 from bot.domain.participation import DEFAULT_MODE, MODES, ParticipationMode, mode_named
+from bot.domain.permissions import Action, Permissions
 from bot.domain.turns import Deployment
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_sources import PromptSources
@@ -19,7 +20,7 @@ class Preferences:
     """What can be chosen, and the choices made. All methods raise StateUnavailable.
 
     Without `model_choice`, people can't choose a deployment. `default_mode` is that of channels for which no mode is
-    chosen.
+    chosen. `permissions` say who may choose for a channel, whichever surface they use.
     """
 
     sources: PromptSources
@@ -27,6 +28,7 @@ class Preferences:
     store: PreferenceStore
     model_choice: bool = True
     default_mode: ParticipationMode = DEFAULT_MODE
+    permissions: Permissions = field(default_factory=Permissions)
 
     @property
     def deployments(self) -> dict[str, str]:
@@ -80,8 +82,12 @@ class Preferences:
         deployment: str | None = None,
         mode: str | None = None,
     ) -> None:
-        """Choose for a channel or, without one, for a person. Raises NotAllowed if it is not available."""
+        """Choose for a channel or, without one, for a person.
+
+        Raises NotPermitted if the table does not allow it, and NotAllowed if it is not available.
+        """
         chosen = mode_named(mode) if mode else None
+        await self._require(user, channel, template=template, deployment=deployment, participation=mode)
         if mode and (chosen is None or not channel):
             names = [described.name for described in MODES.values()]
             raise NotAllowed(
@@ -103,6 +109,38 @@ class Preferences:
             )
         reset = "" if mode == "" else None
         await self.store.choose(user, channel, template=template, deployment=deployment, mode=chosen or reset)
+
+    async def _require(self, user: User, channel: str, **chosen: str | None) -> None:
+        """Raise NotPermitted for a change that the table does not allow; a form also sends what stays as it is."""
+        shared = bool(channel)
+        rows: dict[str, Action] = {
+            name: _row(name, value)
+            for name, value in chosen.items()
+            if value is not None and (shared or name != "participation")
+        }
+        refused = [
+            name for name, row in rows.items() if not self.permissions.allows(row, user, shared=shared)
+        ]
+        known = await self.store.of(user, channel) if refused else Preference()
+        for name in refused:
+            value = chosen[name] or ""
+            if getattr(known, name) != (mode_named(value) or value):
+                self.permissions.require(rows[name], user, shared=shared)
+
+    async def set_quiet(self, received: MessageReceived, quiet: bool) -> None:
+        """Set whether to wait for a mention in this conversation. Raises NotPermitted."""
+        self.permissions.require("follow", received.user, shared=True)
+        await self.store.set_quiet(received, quiet)
+
+
+def mode_action(mode: str) -> Action:
+    """The row of the table for a participation mode, by either of its names."""
+    return "mute" if mode_named(mode) == "mute" else "follow"
+
+
+def _row(field: str, value: str) -> Action:
+    """The row of the table for a field of a preference."""
+    return "prompt" if field == "template" else "model" if field == "deployment" else mode_action(value)
 
 
 def _described(deployment: Deployment) -> str:

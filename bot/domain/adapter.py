@@ -10,7 +10,16 @@ from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 from aiohttp import web
 
 from bot.domain.errors import LeaseLost
-from bot.domain.events import Address, Attachment, Event, MessageReceived, PostedMessage, QuotedMessage, User
+from bot.domain.events import (
+    Address,
+    AppUninstalled,
+    Attachment,
+    Event,
+    MessageReceived,
+    PostedMessage,
+    QuotedMessage,
+    User,
+)
 from bot.domain.prompts import Image
 from bot.domain.turns import CheckResult, Reply, UserProfile
 from bot.domain.words import marked
@@ -217,6 +226,25 @@ class DirectMessages(Protocol):
         (an id) is not sent twice, where the platform allows to look it up. Raises PlatformUnavailable, ConfigError
         and StateUnavailable.
         """
+        ...
+
+
+class StillServed(NamedTuple):
+    """What a removal of the app does not end: the `tenants` that another installation serves.
+
+    `renewed`: the app was installed again after the removal, so that only what was said before it is deleted.
+    """
+
+    tenants: frozenset[str] = frozenset()
+    renewed: bool = False
+
+
+@runtime_checkable
+class KnowsInstallations(Protocol):
+    """An adapter whose app is installed by many tenants."""
+
+    async def still_served(self, removal: AppUninstalled) -> StillServed:
+        """What is left of the installations when a removal is processed. Raises StateUnavailable."""
         ...
 
 

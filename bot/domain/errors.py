@@ -4,7 +4,7 @@
       ConfigError            the operator: stop startup, or dead-letter the event and alert
         TemplateError
       Refused                the person: its text is the reply; the turn is stored; no retry
-        RateLimited  BudgetSpent (UnknownPrice)  TooLong  ContentFiltered  NotAllowed
+        RateLimited  BudgetSpent (UnknownPrice)  TooLong  ContentFiltered  NotAllowed (NotPermitted)
       Unavailable            nobody: the event is retried after `retry_after_s`
         ModelUnavailable (ModelBusy)  PlatformUnavailable  StateUnavailable (SecretUnreadable)
       Unauthentic            the sender: 401
@@ -109,6 +109,10 @@ class ContentFiltered(Refused):
 
 class NotAllowed(Refused):
     """The person may not do this, or the platform or model does not support it."""
+
+
+class NotPermitted(NotAllowed):
+    """The role of the person does not allow it (`bot.domain.permissions`). Only they see the reply."""
 
 
 class Unavailable(BotError):

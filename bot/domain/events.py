@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import dataclass_transform
+from typing import Literal, dataclass_transform
 
 import msgspec
 from msgspec.structs import replace
@@ -21,11 +21,17 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+Role = Literal["member", "guest", "partner", "bot", "admin", "operator"]
+"""What somebody is where they write. `guest`: an account with limited access. `partner`: of another organisation, in a
+channel that both share. `bot`: an app, a workflow or a webhook. `admin`: of the workspace. `operator`: of Parley."""
+
+
 class User(Frozen):
     """A person on a platform; `id` is unique within `tenant`.
 
-    `locale` is their language and region (BCP 47, "de-DE"), `zone` their time zone (IANA, "Europe/Berlin"); empty
-    where the platform does not say.
+    `locale` is their language and region (BCP 47, "de-DE"), `zone` their time zone (IANA, "Europe/Berlin"), `role` what
+    the platform says they are in this tenant; empty where it does not say. `home` is the tenant of a partner.
+    `organisation` is set where one installation serves several tenants, in which the same id is the same person.
     """
 
     id: str
@@ -33,6 +39,14 @@ class User(Frozen):
     name: str = ""
     locale: str = ""
     zone: str = ""
+    role: Role | Literal[""] = ""
+    home: str = ""
+    organisation: str = ""
+
+    @property
+    def visits_from(self) -> str:
+        """The tenant that a guest or a partner belongs to; empty for everybody else."""
+        return (self.home or self.tenant) if self.role in ("guest", "partner") else ""
 
     def is_same(self, other: "User") -> bool:
         """Whether both are the same person, whatever their names."""
@@ -294,12 +308,15 @@ class AppUninstalled(BaseEvent, tag="departed"):
     `conversation_prefix` is the prefix of the ids of the conversations; `marks` are values in the data of their
     addresses that also have to match. `whole` is true if the tenant itself is gone, so that the data of its people
     is deleted, too; an empty `user.tenant` means the tenants of the conversations found. `user.id` is empty,
-    and nothing is posted at `address`.
+    and nothing is posted at `address`. `installation` is the id of the tenant or organisation whose installation
+    ended, `organisation` that of the tenant's organisation, if any: another installation may still serve the tenant.
     """
 
     conversation_prefix: str = msgspec.field(name="rooms")
     marks: dict[str, str] = {}
     whole: bool = False
+    installation: str = ""
+    organisation: str = ""
 
 
 Event = (

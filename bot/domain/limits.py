@@ -1,4 +1,4 @@
-"""Limits for people, channels and tenants: parsing of the setting, and messages to people."""
+"""Limits for people, channels, tenants and their guests: parsing of the setting, and messages to people."""
 
 import difflib
 import re
@@ -14,7 +14,7 @@ from bot.domain.formats import Rounding
 from bot.domain.turns import CheckResult, Deployment
 from bot.domain.words import marked, tr, trn
 
-Scope = Literal["person", "channel", "tenant"]
+Scope = Literal["person", "channel", "tenant", "guest"]
 Measure = Literal["requests", "tokens", "dollars"]
 Period = Literal["minute", "day", "month"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -39,6 +39,7 @@ FIND_ID: Mapping[Scope, str] = {
     "channel": "In Slack it is at the end of the channel's details, in Teams in its link (19:…@thread.tacv2), "
     "as in channel C024BE91L",
     "tenant": "`parley usage --by tenant` shows the ID of each",
+    "guest": "It is the ID of the workspace or organisation that they come from, as in guest T061EG9R6",
 }
 _SOON_S = 2 * 24 * 3600
 """A limit that resets later is announced with its date only."""
@@ -83,7 +84,9 @@ class Limits:
     """The limits of each scope, and of ids with limits of their own.
 
     `share` is the fraction of a daily or monthly budget at which people are warned once. `problems` say which names
-    (`#general`, an e-mail address) have no id, or an old one, and what that means.
+    (`#general`, an e-mail address) have no id, or an old one, and what that means. `guests_apart`: guests and partners
+    count against the limits of `guest`, together for each tenant that they come from, and not against those of the
+    channel and of the tenant where they write. Without limits of `guest`, those of a tenant are theirs.
     """
 
     general: Mapping[Scope, Sequence[Limit]] = field(default_factory=dict[Scope, Sequence[Limit]])
@@ -92,6 +95,7 @@ class Limits:
     )
     share: float = 0.8
     problems: Sequence[str] = ()
+    guests_apart: bool = True
 
     @property
     def names(self) -> tuple[NamedScope, ...]:
@@ -108,14 +112,23 @@ class Limits:
         own = {key: limits for key, limits in self.named.items() if key not in ids}
         return replace(self, named=found | own, problems=tuple(problems))
 
-    def of(self, *, person: str, channel: str, tenant: str) -> tuple[Limit, ...]:
-        """The limits that apply to a person in a channel or, without one, to the person and the tenant."""
-        ids: Mapping[Scope, str] = {"person": person, "channel": channel, "tenant": tenant}
-        return tuple(
-            limit
-            for scope in SCOPES
-            if ids[scope] or scope != "channel"
-            for limit in self.named.get((scope, ids[scope]), self.general.get(scope, ()))
+    def of(self, *, person: str, channel: str, tenant: str, guest: str = "") -> tuple[Limit, ...]:
+        """The limits that apply to a person in a channel or, without one, to the person and the tenant.
+
+        `guest` is the tenant that a guest or partner comes from, whose limits as guests apply.
+        """
+        if guest:
+            return (*self._of("person", person), *self._of_guests(guest))
+        there = self._of("channel", channel) if channel else ()
+        return (*self._of("person", person), *there, *self._of("tenant", tenant))
+
+    def _of(self, scope: Scope, id: str) -> Sequence[Limit]:
+        return self.named.get((scope, id), self.general.get(scope, ()))
+
+    def _of_guests(self, home: str) -> Sequence[Limit]:
+        known = self.named.get(("guest", home), self.general.get("guest"))
+        return (
+            [replace(limit, scope="guest") for limit in self._of("tenant", home)] if known is None else known
         )
 
     def of_tenant(self, tenant: str) -> tuple[Limit, ...]:
@@ -247,7 +260,7 @@ def _unknown(entry: str, word: str) -> str:
     near = difflib.get_close_matches(word, [*SCOPES, "warn"], 1)
     meant = f"; did you mean “{near[0]}”?" if near and near[0] != word else ""
     return (
-        f"“{entry}” is invalid{meant} Begin each part with person:, channel:, tenant: or warn:, and "
+        f"“{entry}” is invalid{meant} Begin each part with person:, channel:, tenant:, guest: or warn:, and "
         "separate parts by semicolons, as in person: 30 requests/minute, $2/day; channel: $20/day"
     )
 
@@ -312,11 +325,16 @@ _TOO_MUCH = {
         "This may take up to {asked}, but the limit in your organisation is {limit}. Please ask for less: a shorter "
         "text, or fewer images."
     ),
+    "guest": marked(
+        "This may take up to {asked}, but the limit for guests is {limit}. Please ask for less: a shorter text, or "
+        "fewer images."
+    ),
 }
 _TOO_FAST = {
     "person": marked("The limit is {limit}. Please try again {when}."),
     "channel": marked("The limit in this channel is {limit}. Please try again {when}."),
     "tenant": marked("The limit in your organisation is {limit}. Please try again {when}."),
+    "guest": marked("The limit for all guests from your organisation is {limit}. Please try again {when}."),
 }
 _QUESTIONS = {
     ("person", "day"): marked("Your questions for today ({limit})"),
@@ -325,6 +343,8 @@ _QUESTIONS = {
     ("channel", "month"): marked("This channel's questions for this month ({limit})"),
     ("tenant", "day"): marked("Your organisation's questions for today ({limit})"),
     ("tenant", "month"): marked("Your organisation's questions for this month ({limit})"),
+    ("guest", "day"): marked("The questions of your organisation's guests for today ({limit})"),
+    ("guest", "month"): marked("The questions of your organisation's guests for this month ({limit})"),
 }
 _BUDGETS = {
     ("person", "day"): marked("Your budget for today ({limit})"),
@@ -333,6 +353,8 @@ _BUDGETS = {
     ("channel", "month"): marked("This channel's budget for this month ({limit})"),
     ("tenant", "day"): marked("Your organisation's budget for today ({limit})"),
     ("tenant", "month"): marked("Your organisation's budget for this month ({limit})"),
+    ("guest", "day"): marked("The budget of your organisation's guests for today ({limit})"),
+    ("guest", "month"): marked("The budget of your organisation's guests for this month ({limit})"),
 }
 
 

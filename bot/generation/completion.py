@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from bot.domain import telemetry
 from bot.domain.errors import ContentFiltered, ModelUnavailable, Refused
 from bot.domain.events import now
-from bot.domain.hints import in_channel
 from bot.domain.prompts import Message, Prompt, ToolCall, say
 from bot.domain.turns import MAX_TOOL_CALLS, Delta, Outcome, Reply
 from bot.domain.words import marked, tr
+from bot.generation.hints import in_channel
 from bot.generation.reservations import Reservations
 from bot.generation.tool_calls import ToolCalls
 from bot.generation.turn_builder import Stop, TurnBuilder

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
-from bot.domain.hints import with_mention
 from bot.domain.prompts import Image, Message, Prompt, Template
 from bot.domain.turns import Reply, Turn
 from bot.domain.words import Notice, marked, notice, tr
 from bot.generation import context_window, image_options
 from bot.generation.completion import Show, stopped, until_stopped
+from bot.generation.hints import with_mention
 from bot.generation.image_options import ImageRequest
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.generation.prompt_sources import PromptSources

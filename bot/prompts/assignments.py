@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from bot.domain.errors import NotAllowed
+from bot.domain.events import Role
 from bot.domain.participation import DEFAULT_MODE, ParticipationMode, mode_named
+from bot.domain.permissions import Action, Permissions
 from bot.domain.publications import Assignment, Place
 from bot.prompts.registry import TemplateRegistry
 from bot.storage.conversations.search import ConversationSearch
@@ -50,6 +52,7 @@ class Assignments:
     search: ConversationSearch
     registry: TemplateRegistry
     default_mode: ParticipationMode = DEFAULT_MODE
+    permissions: Permissions = field(default_factory=Permissions)
 
     async def listed(self, template: str) -> Sequence[Assignment]:
         """The places to which a template is assigned."""
@@ -75,21 +78,30 @@ class Assignments:
         channels = [place for place in await self.known() if place.scope == "channel"]
         return list(zip(channels, await self.preferences.modes(channels), strict=True))
 
-    async def choose_mode(self, channel: Place, mode: str) -> None:
-        """Choose the participation mode of a channel; an empty one takes the choice back. Raises NotAllowed."""
+    async def choose_mode(self, channel: Place, mode: str, *, by: Role) -> None:
+        """Choose the participation mode of a channel, in a role; an empty one takes the choice back.
+
+        Raises NotAllowed.
+        """
         if channel.scope != "channel" or not (_ID.fullmatch(channel.tenant) and _ID.fullmatch(channel.id)):
             raise NotAllowed("Enter the id of the workspace, and of the channel, without spaces.")
         chosen = mode_named(mode)
         if mode and chosen is None:
             raise NotAllowed(f"There is no mode “{mode[:80]}”. Choose from the list.")
+        self._require("mute" if chosen == "mute" else "follow", by)
         await self.preferences.set_mode(channel, chosen)
 
-    async def bind(self, place: Place, template: str, *, author: str) -> None:
-        """Assign a template to a place; an empty name removes the assignment. Raises NotAllowed."""
+    async def bind(self, place: Place, template: str, *, author: str, by: Role) -> None:
+        """Assign a template to a place, in a role; an empty name removes the assignment. Raises NotAllowed."""
         if not _ID.fullmatch(place.tenant) or (place.scope != "tenant" and not _ID.fullmatch(place.id)):
             raise NotAllowed("Enter the id of the workspace, channel or person, without spaces.")
         usable = (*self.registry.templates(), *self.registry.on_trial())
         available = [each.name for each in usable if each.capability == "chat"]
         if template and template not in available:
             raise NotAllowed(f"There is no chat template “{template}”. Choose another one.")
+        self._require("prompt", by)
         await self.preferences.bind(place, template, author)
+
+    def _require(self, action: Action, role: Role) -> None:
+        if not self.permissions.permits(action, role):
+            raise NotAllowed("PARLEY_PERMISSIONS leaves this to other roles than yours.")

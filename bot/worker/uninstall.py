@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 
+from bot.domain.adapter import StillServed
 from bot.domain.events import AppUninstalled
 from bot.storage.embedded.compaction import Compaction
 from bot.storage.erasure.tenants import Tenants
@@ -18,13 +19,13 @@ class Uninstaller:
     compaction: Compaction
     keep: bool = False
 
-    async def uninstall(self, event: AppUninstalled) -> None:
+    async def uninstall(self, event: AppUninstalled, served: StillServed) -> None:
         """Delete or keep. Raises StateUnavailable."""
         where = event.user.tenant or event.address.conversation
         if self.keep:
             log.info("The bot was removed from %s. Its data there is kept for the retention time.", where)
             return
-        erased = await self.tenants.forget(event)
+        erased = await self.tenants.forget(event, served)
         log.info("The bot was removed from %s. Deleted: %s", where, erased)
         if erased:
             await self.compaction.request()

@@ -20,8 +20,10 @@ from bot.domain import formats, telemetry
 from bot.domain.adapter import (
     Adapter,
     HasSurface,
+    KnowsInstallations,
     KnowsSenders,
     PartialImageSink,
+    StillServed,
     StreamRecorder,
     current_lease,
 )
@@ -249,7 +251,11 @@ class Worker:
                 await job.withdraw(self._adapter, claim.event)
                 await best_effort(self._charges.give_back(claim.event.user.tenant, claim.event.id))
             case AppUninstalled():
-                await self._uninstaller.uninstall(claim.event)
+                adapter = self._adapters.get(claim.event.address.adapter)
+                served = StillServed()
+                if isinstance(adapter, KnowsInstallations):
+                    served = await adapter.still_served(claim.event)
+                await self._uninstaller.uninstall(claim.event, served)
                 await job.commit(CommitRequest())
             case None:
                 await self._dead_letter(

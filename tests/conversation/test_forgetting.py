@@ -1,9 +1,11 @@
 """Deleting a person's data: exact commands, a confirmation with numbers, and only their own data."""
 
 import pytest
+from msgspec.structs import replace
 
 from bot.conversation.personal_data import FORGET_NOW
 from bot.domain.events import MessageReceived
+from bot.storage.erasure.organisations import Organisations
 from bot.storage.redis import keys
 from tests.support.acts import ADA, BOB, forgets, received
 from tests.support.fake_adapter import words
@@ -169,3 +171,19 @@ async def test_only_the_exact_word_mutes_a_channel(harness: Harness) -> None:
     assert not any(reply.private for reply in harness.adapter.replies)
     await harness.answer(here("mute", "e"), here("mute now", "f"), here("hi", "g"))
     assert harness.adapter.replies[-1].private
+
+
+async def test_forgetting_covers_all_workspaces_of_an_installation(harness: Harness) -> None:
+    """Field fault 124: in one workspace of an organisation, a person's words in another one stayed."""
+    organisations = Organisations(harness.redis)
+    people = [replace(ADA, tenant=tenant, organisation="E1") for tenant in ("T1", "T2")]
+    alone = replace(ADA, tenant="T3")
+    for user in (*people, alone):
+        asked = received("my words", event=user.tenant, user=user, conversation=f"test:{user.tenant}")
+        await organisations.note(asked)
+        await harness.answer(asked)
+    data = harness.personal_data
+    assert "2 conversations, 2 answers" in await data.count(people[0])
+    assert "2 answers with your questions, in 2 conversations" in await data.forget(people[0])
+    left = [await harness.turns.turns(f"test:{tenant}") for tenant in ("T1", "T2", "T3")]
+    assert [len(turns) for turns in left] == [0, 0, 1]

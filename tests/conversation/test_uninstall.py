@@ -6,18 +6,21 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from bot.app.services import open_services
 from bot.app.settings import Settings
 from bot.cli.main import parley as command_line
+from bot.domain.adapter import StillServed
 from bot.domain.events import Address, AppUninstalled, User, now
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta, Usage
 from bot.storage.queue.inbox import Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from tests.support.acts import received
+from tests.support.acts import ADA, received
+from tests.support.fake_adapter import FakeAdapter
 from tests.support.harness import CONVERSATION, Harness
 
 
@@ -71,7 +74,7 @@ async def test_the_operator_can_keep_data(
     with caplog.at_level(logging.INFO):
         async with open_services(settings) as services:
             uninstaller = services.worker([])._uninstaller  # pyright: ignore[reportPrivateUsage]
-            await uninstaller.uninstall(departed())
+            await uninstaller.uninstall(departed(), StillServed())
     assert await redis.call("LLEN", keys.of("turns", CONVERSATION)) == left
     assert "removed from acme" in caplog.text
 
@@ -103,3 +106,36 @@ async def test_an_operator_deletes_a_tenant_or_person(
     assert "Deleted from slack: conversations 1, answers 0, waiting messages 1," in await forget("--yes")
     assert await forget("--yes") == "No data of T1 is stored.\n"
     assert await redis.call("LLEN", keys.of("inbox", room)) == 0
+
+
+class Grid(FakeAdapter):
+    """An adapter whose app another installation may still serve. Implements KnowsInstallations."""
+
+    served = StillServed()
+
+    async def still_served(self, removal: AppUninstalled) -> StillServed:
+        return self.served
+
+
+@pytest.mark.parametrize(
+    ("served", "turns", "settings"),
+    [
+        (StillServed(), 0, ""),
+        (StillServed(renewed=True), 0, "assistant"),
+        (StillServed(frozenset(("acme",))), 1, "assistant"),
+    ],
+)
+async def test_an_older_removal_wipes_nothing_newer(
+    harness: Harness, served: StillServed, turns: int, settings: str
+) -> None:
+    """Field fault 124: settings that were made after a reinstallation, or under another installation, were lost."""
+    harness.adapter = Grid()
+    harness.adapter.served = served
+    await harness.preferences.store.choose(ADA, "C1", template="assistant")
+    await harness.answer(received("hello"))
+    removal = replace(departed(), address=Address(conversation="test:departed:acme", event="gone"))
+    await harness.accept(removal)
+    async with harness.working():
+        await harness.until(harness.idle)
+    assert len(await harness.turns.turns(CONVERSATION)) == turns
+    assert (await harness.preferences.store.of(ADA, "C1")).template == settings

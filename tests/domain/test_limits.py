@@ -53,7 +53,7 @@ def test_the_default_is_thirty_questions_per_minute() -> None:
     [
         ("people: $2/day", "“people: $2/day” is invalid"),
         ("chanel: $2/day", "did you mean “channel”?"),
-        ("person $2/day", "Begin each part with person:, channel:, tenant: or warn:"),
+        ("person $2/day", "Begin each part with person:, channel:, tenant:, guest: or warn:"),
         ("person: 2 dollars/day", "use requests, tokens or $"),
         ("person: lots", "“lots” is not a valid limit for person. Write an amount per minute, day or month"),
         ("person: -3 requests/day", "is not a valid limit for person"),

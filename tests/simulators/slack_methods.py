@@ -64,6 +64,7 @@ class Workspace:
         self.archived: set[str] = set()
         self.emails: dict[str, str] = {"alice@example.com": "U0ALICE"}
         self.guests: set[str] = set()
+        self.facts: dict[str, Answer] = {}  # what else users.info tells of a person
         self.zones: dict[str, str] = {}
         self.locales: dict[str, str] = {}
         self.user_groups: dict[str, str] = {"S0OPS": "ops"}
@@ -139,6 +140,9 @@ class Workspace:
         return thread
 
     # -------------------------------------------------------------- ordinary messages
+
+    def auth_revoke(self, args: Args) -> Answer:
+        return {"revoked": True}
 
     def auth_test(self, args: Args) -> Answer:
         return {
@@ -342,7 +346,7 @@ class Workspace:
         known |= {"tz": self.zones.get(user, "Europe/London")}
         if args.get("include_locale") in (True, "true", "True", "1"):
             known |= {"locale": self.locales.get(user, "en-GB")}
-        return {"user": known | guest}
+        return {"user": known | guest | self.facts.get(user, {})}
 
     # -------------------------------------------------------------- agents
 

@@ -13,6 +13,7 @@ from bot.conversation.engine import Engine
 from bot.conversation.personal_data import PersonalData
 from bot.conversation.preferences import Preferences
 from bot.conversation.summarizer import Summarizer
+from bot.domain import permissions
 from bot.domain.adapter import Receipt
 from bot.domain.events import Event, MessageReceived
 from bot.domain.limits import read
@@ -32,6 +33,7 @@ from bot.storage.conversations.search import ConversationSearch
 from bot.storage.conversations.summaries import SummaryStore
 from bot.storage.conversations.turns import Turns
 from bot.storage.embedded.compaction import Compaction
+from bot.storage.erasure.organisations import Organisations
 from bot.storage.erasure.people import Erasure
 from bot.storage.erasure.tenants import Tenants
 from bot.storage.live.live_view import LiveView
@@ -155,6 +157,7 @@ class Harness:
         self.tools: Mapping[str, Tool] = {"dice": Tool(dice)}
         self.built_in = False  # the tools about Parley itself, which most tests leave out of their prompts
         self.operators: set[str] = set()
+        self.permitted = ""  # changes to the table of permissions
         self.deployments: tuple[Deployment, ...] = ()
         self.lease_s = 30.0
         self.inbox = Inbox(redis, lease_s=self.lease_s, limit=20, retention_s=3600)
@@ -171,7 +174,11 @@ class Harness:
     @property
     def preferences(self) -> Preferences:
         return Preferences(
-            self.sources, self.model_info, PreferenceStore(self.redis), default_mode=self.default_mode
+            self.sources,
+            self.model_info,
+            PreferenceStore(self.redis),
+            default_mode=self.default_mode,
+            permissions=permissions.read(self.permitted, self.operators),
         )
 
     @property
@@ -182,7 +189,7 @@ class Harness:
             turns=self.turns,
             confirmations=Confirmations(self.redis),
             erasure=self.erasure,
-            operators=self.operators,
+            organisations=Organisations(self.redis),
         )
 
     def engine(self) -> Engine:

@@ -12,7 +12,7 @@ from adapters.slack.messages.content import (
     read_message,
     tags_others,
 )
-from adapters.slack.payloads import Bot, Origin, Payload, message_id, origin, part, time_of
+from adapters.slack.payloads import Bot, Origin, Payload, message_id, organisation_of, origin, part, time_of
 from bot.domain.events import (
     Address,
     AppUninstalled,
@@ -46,14 +46,15 @@ def people(payload: Payload) -> set[str]:
     return named | {str(asker)} if asker else named
 
 
-def parse(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None:
+def parse(payload: Payload, bot: Bot, names: Mapping[str, str], team: str = "") -> Event | None:
     """The event, or None if it is not for the bot. Raises KeyError, TypeError or ValueError.
 
-    `names` maps ids of people to names; without one, the id is used.
+    `names` maps ids of people to names; without one, the id is used. `team` is the workspace whose installation
+    answers, if that is not the one that the payload names.
     """
     match payload.get("type"):
         case "event_callback":
-            return _event(payload, bot, names)
+            return _event(payload, bot, names, team or origin(payload).team or bot.team)
         case "block_actions":
             return button_pressed(payload)
         case "view_submission":
@@ -65,9 +66,8 @@ def parse(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None:
             return None
 
 
-def _event(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None:
+def _event(payload: Payload, bot: Bot, names: Mapping[str, str], team: str) -> Event | None:
     event: Payload = payload["event"]
-    team = origin(payload).team or bot.team
     kind, subtype = event.get("type"), event.get("subtype")
     if kind in STOP_EVENTS:
         return session_stopped(event, team)
@@ -217,6 +217,8 @@ def uninstalled(payload: Payload, place: Origin) -> AppUninstalled:
     # event_time is in whole seconds; messages of the same second came before the removal.
     at = time_of(payload["event_time"]) + timedelta(seconds=1) if payload.get("event_time") else now()
     conversation_prefix = f"slack:{place.team}:" if place.team else "slack:"
+    organisation = organisation_of(payload)
+    revoked = part(payload, "event").get("type") == "team_access_revoked"
     return AppUninstalled(
         id=event_id,
         address=Address(conversation=conversation, event=event_id),
@@ -225,6 +227,8 @@ def uninstalled(payload: Payload, place: Origin) -> AppUninstalled:
         conversation_prefix=conversation_prefix,
         marks={} if place.team else {"enterprise": place.enterprise},
         whole=True,
+        installation=organisation if revoked and organisation else place.team or place.enterprise,
+        organisation=organisation,
     )
 
 
@@ -254,4 +258,10 @@ def _user(message: Payload, team: str, names: Mapping[str, str]) -> User:
     person = str(message.get("user") or message.get("bot_id") or "")
     profile = part(message, "user_profile") or part(message, "bot_profile")
     name = names.get(person) or profile.get("display_name") or profile.get("real_name") or profile.get("name")
-    return User(id=person, tenant=team, name=str(name or message.get("username") or ""))
+    by_app = bool(message.get("bot_id")) or message.get("subtype") == "bot_message"
+    return User(
+        id=person,
+        tenant=team,
+        name=str(name or message.get("username") or ""),
+        role="bot" if by_app else "",
+    )

@@ -7,13 +7,13 @@ from msgspec.structs import replace
 
 from adapters.slack.events.parser import REMOVALS, parse, people, removed, uninstalled
 from adapters.slack.formatting import views
-from adapters.slack.formatting.mrkdwn import plain
+from adapters.slack.formatting.mrkdwn import mentioned, plain
 from adapters.slack.formatting.views import typed
 from adapters.slack.inbound import posted_questions
 from adapters.slack.inbound.home_and_modals import HomeAndModals
 from adapters.slack.inbound.senders import actor_id, sender_id, with_known_sender, write_for_person
 from adapters.slack.messages.content import with_file_data
-from adapters.slack.payloads import Origin, Payload, origin, part, user_of
+from adapters.slack.payloads import Origin, Payload, origin, part, string, user_of
 from adapters.slack.workspaces.installations import NotInstalled
 from adapters.slack.workspaces.workspace import Later, Workspace, Workspaces
 from bot.domain.adapter import Accept
@@ -47,6 +47,8 @@ class Dispatcher:
             return await self._removed(payload)
         try:
             workspace = await self._workspaces.of(*place)
+            if (mentioned := await self._mentioned(payload, workspace, place)) != place:
+                workspace, place = await self._workspaces.of(*mentioned), mentioned
             team = place.team or (await workspace.bot()).team
             return await self._received(payload, workspace, Origin(team, place.enterprise))
         except NotInstalled as error:
@@ -63,6 +65,18 @@ class Dispatcher:
             log.warning("Ignored an invalid payload of type %r (%s)", kind, type(error).__name__)
             return ""
 
+    async def _mentioned(self, payload: Payload, workspace: Workspace, place: Origin) -> Origin:
+        """The installation whose bot a message mentions: Slack delivers it to the app once, for any of them."""
+        event = part(payload, "event")
+        if event.get("type") != "app_mention":
+            return place
+        users = mentioned(string(event.get("text")))
+        return (
+            place
+            if (await workspace.bot()).user in users
+            else await self._workspaces.of_mentioned(place, users)
+        )
+
     async def _received(self, payload: Payload, workspace: Workspace, place: Origin) -> str:
         bot = await workspace.bot()
         if (actor := actor_id(payload)) not in bot.ids:
@@ -72,11 +86,11 @@ class Dispatcher:
             return await self._accept_posted(posted, payload, workspace, place)
         who = (people(payload) | sender_id(payload)) - bot.ids
         names = await workspace.names(who) if who else {}
-        event = parse(payload, bot, names)
+        event = parse(payload, bot, names, place.team)
         if event is None:
             await self._home_and_modals.receive(payload, workspace, place.team)
             return ""
-        receipt = await self._accept(_with_origin(with_known_sender(event, workspace), place))
+        receipt = await self._accept(_with_origin(with_known_sender(event, workspace, payload), place))
         if receipt == "accepted" and isinstance(event, MessageReceived | FeedbackGiven):
             self._home_and_modals.event_stored(event, payload, workspace)
         if "command" in payload:
@@ -109,6 +123,7 @@ class Dispatcher:
         """Post a question from `/ask` or a form in its channel; None if there is none, or posting is not allowed."""
         if payload.get("command") == "/ask":
             user = User(id=payload["user_id"], tenant=team, name=str(payload.get("user_name") or ""))
+            user = workspace.person(user.id).as_user(user)
             text = plain(str(payload.get("text") or ""), "", await workspace.names(people(payload)))
             if not text or text.startswith("/"):
                 return None
@@ -116,6 +131,7 @@ class Dispatcher:
         view, person = part(payload, "view"), part(payload, "user")
         if payload.get("type") == "view_submission" and view.get("callback_id") == views.ASK_VIEW:
             user = user_of(person, team)
+            user = workspace.person(user.id).as_user(user)
             opened = await workspace.api.call("conversations.open", {"users": user.id})
             received = await posted_questions.post(workspace, str(opened["channel"]["id"]), user, typed(view))
             if received is None:
@@ -130,7 +146,8 @@ class Dispatcher:
                 event = uninstalled(payload, place)
                 if await self._accept(event) == "busy":
                     raise StateUnavailable("too many events are waiting in this workspace")
-                await self._workspaces.forget(place, event.at)
+                own = event.installation == (place.team or place.enterprise)
+                await self._workspaces.forget(place, event.at, own=own)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             log.warning("Ignored an invalid uninstall event (%s)", type(error).__name__)
         return ""
@@ -161,7 +178,8 @@ def _with_origin(event: Event, place: Origin) -> Event:
     """Add what a worker needs to find the token: to the address, and to the files."""
     if place.enterprise:
         data = event.address.data | {"enterprise": place.enterprise}
-        event = replace(event, address=replace(event.address, data=data))
+        user = replace(event.user, organisation=place.enterprise)
+        event = replace(event, address=replace(event.address, data=data), user=user)
     data = {"team": place.team, "enterprise": place.enterprise}
     if isinstance(event, MessageReceived):
         return with_file_data(event, data)

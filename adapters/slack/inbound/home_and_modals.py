@@ -13,7 +13,7 @@ from adapters.slack.inbound.linked_messages import is_in_channel
 from adapters.slack.inbound.senders import PATIENCE_S, write_for_person
 from adapters.slack.manifest import ASK_ABOUT_SHORTCUT, ASK_SHORTCUT, SUGGESTED_PROMPTS
 from adapters.slack.messages.content import MessageContent, as_text, author_of, mentioned_ids, read_message
-from adapters.slack.payloads import Payload, part, string, user_of
+from adapters.slack.payloads import Origin, Payload, origin, part, string, user_of
 from adapters.slack.workspaces.workspace import Later, Workspace
 from bot.domain.adapter import SelfService
 from bot.domain.errors import PlatformUnavailable, Refused, StateUnavailable
@@ -54,7 +54,7 @@ class HomeAndModals:
             case "shortcut" if payload.get("callback_id") == ASK_SHORTCUT:
                 self.open(workspace, payload, views.ask())
             case "message_action" if payload.get("callback_id") == ASK_ABOUT_SHORTCUT:
-                self._later(self._ask_about(payload, workspace, team))
+                self._later(self._ask_about(payload, workspace, Origin(team, origin(payload).enterprise)))
             case "block_actions":
                 await self._pressed_at_home(payload, workspace, team)
             case _:
@@ -125,6 +125,8 @@ class HomeAndModals:
         if self._self_service is None:
             return
         user = user_of(part(payload, "user"), team)
+        await write_for_person(workspace, user.id, PATIENCE_S)
+        user = workspace.person(user.id).as_user(user)
         channel = string(part(payload, "view").get("private_metadata"))
         words, asks = "", False
         actions: list[Payload] = payload.get("actions") or []
@@ -174,7 +176,7 @@ class HomeAndModals:
 
     # -------------------------------------------------------------- forms
 
-    async def _ask_about(self, payload: Payload, workspace: Workspace, team: str) -> None:
+    async def _ask_about(self, payload: Payload, workspace: Workspace, shown_by: Origin) -> None:
         """Open the form for a question about a message."""
         message, channel = part(payload, "message"), part(payload, "channel").get("id")
         ts = message.get("ts")
@@ -186,7 +188,7 @@ class HomeAndModals:
         content = read_message(message, "", names)
         place = str(part(payload, "channel").get("name") or "")
         known = {
-            "team": team,
+            "team": shown_by.team,
             "channel": channel,
             "thread": str(message.get("thread_ts") or ts),
             "question": ts,
@@ -195,7 +197,7 @@ class HomeAndModals:
             "origin": "" if channel.startswith("D") or not place else f"#{place}"[:AUTHOR_LIMIT],
             "files": _file_ids(content),
             "response_url": str(payload.get("response_url") or ""),
-        }
+        } | ({"enterprise": shown_by.enterprise} if shown_by.enterprise else {})
         self.open(workspace, payload, views.ask_about(as_text(content) or tr("(no text)"), known))
 
     async def _call(self, workspace: Workspace, method: str, args: Mapping[str, object]) -> None:

@@ -1,8 +1,10 @@
 """Who sent a message, in which channel: what Slack's events leave out."""
 
+from typing import Literal
+
 from msgspec.structs import replace
 
-from adapters.slack.payloads import Payload, part, string
+from adapters.slack.payloads import Payload, organisation_of, part, string
 from adapters.slack.workspaces.workspace import NAMES_PATIENCE_S, PRIVATE_CHANNEL, Workspace
 from bot.domain.events import Event, MessageReceived
 from bot.domain.words import write_for
@@ -40,9 +42,22 @@ async def write_for_person(workspace: Workspace, id: str, patience_s: float = NA
     write_for(person.locale, person.zone)
 
 
-def with_known_sender(event: Event, workspace: Workspace) -> Event:
+def with_known_sender(event: Event, workspace: Workspace, payload: Payload) -> Event:
     """An event with what is known of its sender by now."""
-    return replace(event, user=workspace.person(event.user.id).as_user(event.user))
+    user = replace(event.user, role=event.user.role or _told_role(event, payload))
+    user = replace(user, home=event.address.data.get("user_team", "") if user.role == "partner" else "")
+    return replace(event, user=workspace.person(user.id).as_user(user))
+
+
+def _told_role(event: Event, payload: Payload) -> Literal["partner", ""]:
+    """What the payload itself tells of somebody who is not known yet: that they are of another organisation.
+
+    In an organisation with many workspaces, another workspace may be a colleague's.
+    """
+    data = event.address.data
+    elsewhere = data.get("user_team", data.get("team")) != data.get("team")
+    shared = payload.get("is_ext_shared_channel") is True
+    return "partner" if elsewhere and (shared or not organisation_of(payload)) else ""
 
 
 async def with_sender(received: MessageReceived, workspace: Workspace) -> MessageReceived:

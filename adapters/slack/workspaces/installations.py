@@ -3,7 +3,10 @@
 import asyncio
 import logging
 import time
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import SecretStr
@@ -20,6 +23,7 @@ log = logging.getLogger(__name__)
 REFRESH_BEFORE_S = 2 * 3600
 REFRESH_PATIENCE_S = 10.0
 REFRESH_PAUSE_S = 0.25
+BOTS_HOLD_S = 60.0
 PREFIX = "slack:installation:"
 REFUSAL_HOLDS_S = 60.0
 PLACES_KEPT = 1_000
@@ -36,10 +40,15 @@ class TokenUnreadable(PlatformUnavailable):
     """The app is installed, but its token can't be used now; events wait, or are delivered again."""
 
 
+class NotServed(NotInstalled):
+    """PARLEY_SLACK_TENANTS does not name this workspace."""
+
+
 class Installation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An installation in a workspace (`team`), or in a whole organisation (`team` is empty).
 
     Times are in seconds since 1970; `expires_at_s` is 0 if the token never expires, `installed_at_s` if unknown.
+    `domain` is the host of the workspace (`acme.slack.com`); an older version stored none.
     """
 
     team: str
@@ -50,6 +59,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     refresh_token: str = ""
     expires_at_s: float = 0.0
     installed_at_s: float = 0.0
+    domain: str = ""
 
     @property
     def name(self) -> str:
@@ -74,12 +84,22 @@ class Installations:
     """
 
     def __init__(
-        self, secrets: Secrets, limiter: Limiter | None, api: WebApi, client_id: str, client_secret: SecretStr
+        self,
+        secrets: Secrets,
+        limiter: Limiter | None,
+        api: WebApi,
+        client_id: str,
+        client_secret: SecretStr,
+        tenants: Collection[str] = (),
     ) -> None:
+        """`tenants` are the ids and domains that are served; empty serves all."""
+        self.tenants = tenants
         self._secrets, self._limiter, self._api = secrets, limiter, api
         self.client_id, self._client_secret = client_id, client_secret
         self._renewing = BoundedCache[str, asyncio.Lock](PLACES_KEPT)
         self._refused_until = BoundedCache[str, float](PLACES_KEPT)
+        self._bots: dict[str, str] = {}
+        self._bots_until = 0.0
 
     async def exchange(self, **grant: str) -> dict[str, Any]:
         """Exchange a code or refresh token (docs.slack.dev/reference/methods/oauth.v2.access)."""
@@ -87,10 +107,14 @@ class Installations:
         return await self._api.call("oauth.v2.access", who | grant)
 
     async def add(self, granted: dict[str, Any]) -> Installation:
-        """Store an installation; it replaces an earlier one of the same workspace or organisation."""
+        """Store an installation; it replaces an earlier one of the same workspace or organisation.
+
+        Raises NotServed, after its token was revoked.
+        """
         whole = granted.get("is_enterprise_install") is True
         token = SecretStr(str(granted["access_token"]))
-        who = await WebApi(self._api.session, token, self._api.api_url).call("auth.test", {}, patience_s=5.0)
+        api = WebApi(self._api.session, token, self._api.api_url)
+        who = await api.call("auth.test", {}, patience_s=5.0)
         installation = Installation(
             team="" if whole else str(granted["team"]["id"]),
             enterprise=str(part(granted, "enterprise").get("id") or ""),
@@ -98,8 +122,15 @@ class Installations:
             bot_user=str(granted["bot_user_id"]),
             bot_id=str(who.get("bot_id", "")),
             installed_at_s=time.time(),
+            domain=urlsplit(str(who.get("url") or "")).hostname or "",
             **_rotation(granted),
         )
+        if not self._is_served(installation, installation.team):
+            with suppress(PlatformUnavailable):  # a token that nobody keeps is of no use
+                await api.call("auth.revoke", {}, patience_s=5.0)
+            raise NotServed(
+                f"PARLEY_SLACK_TENANTS does not name {installation.team or installation.enterprise}."
+            )
         await self._keep(installation)
         return installation
 
@@ -110,10 +141,46 @@ class Installations:
         """
         for place in ((team, ""), ("", enterprise)):
             if any(place) and (found := await self._get(name_of(*place))) is not None:
+                if not self._is_served(found, team):
+                    raise NotServed(f"PARLEY_SLACK_TENANTS does not name the workspace {team or enterprise}.")
                 return await self._fresh(found)
         raise NotInstalled(
             f"Parley is not installed in the Slack workspace {team or enterprise}. {REINSTALL}"
         )
+
+    async def of_bot(self, users: Collection[str]) -> Installation | None:
+        """The installation whose bot is one of these users; the list is read again after BOTS_HOLD_S.
+
+        It does without those whose token can't be read: that must not stop other workspaces.
+        """
+        if time.monotonic() >= self._bots_until:
+            for name in await self._secrets.names(PREFIX):
+                with suppress(TokenUnreadable):
+                    if (found := await self._get(name)) is not None:
+                        self._bots[found.bot_user] = name
+            self._bots_until = time.monotonic() + BOTS_HOLD_S
+        name = next((self._bots[user] for user in sorted(users) if user in self._bots), None)
+        return None if name is None else await self._get(name)
+
+    async def serves(self, team: str, organisation: str) -> tuple[Installation | None, Installation | None]:
+        """The installation of a workspace itself, and that of its organisation."""
+        places = ((team, ""), ("", organisation))
+        own, whole = [await self._get(name_of(*place)) if any(place) else None for place in places]
+        return own, whole
+
+    async def with_their_own(self, organisation: str) -> frozenset[str]:
+        """The workspaces of an organisation that have installed the app themselves."""
+        found = [await self._get(name) for name in await self._secrets.names(PREFIX)]
+        return frozenset(
+            each.team for each in found if each is not None and each.team and each.enterprise == organisation
+        )
+
+    def _is_served(self, installation: Installation, team: str) -> bool:
+        """Whether the setting names the workspace, its organisation, or its domain with or without `.slack.com`."""
+        domain = installation.domain
+        known = {team, installation.enterprise, domain, domain.removesuffix(".slack.com")} - {""}
+        listed = {tenant.casefold() for tenant in self.tenants}
+        return not listed or any(name.casefold() in listed for name in known)
 
     async def names(self) -> list[str]:
         """The ids of the workspaces and organisations that have installed the app."""

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from adapters.slack.api.web_api import SlackRejected
 from adapters.slack.manifest import INSTALL_PATH, SCOPES
-from adapters.slack.workspaces.installations import Installations
+from adapters.slack.workspaces.installations import Installations, NotServed
 from bot.domain.adapter import Secrets
 from bot.domain.errors import ConfigError, PlatformUnavailable, StateUnavailable
 
@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 STATE_LIFE_S = 600
 COOKIE = "parley_slack_install"
 STATE = "slack:state:"
+NOT_SERVED = (
+    "The people who run this Parley serve only certain workspaces, and yours is not among them. Nothing was installed. "
+    "Ask them to add your workspace, then start again."
+)
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Parley in Slack</title>
 <meta name="viewport" content="width=device-width">
@@ -61,6 +65,9 @@ class InstallPages:
             if not code:
                 return _page(200, "Not installed", "You declined the installation. Nothing was changed.")
             installed = await self._installations.add(await self._installations.exchange(code=code))
+        except NotServed as error:
+            log.warning("An installation was refused: %s", error)
+            return _page(403, "Not available for your workspace", NOT_SERVED)
         except SlackRejected as error:
             log.warning("The app could not be installed: %s", error)
             return _page(400, "Not installed", f"Slack rejected it ({error.code}). Please try again.")

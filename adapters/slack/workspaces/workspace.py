@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -50,7 +50,8 @@ class Workspace:
             async with self._asking:
                 if self._bot is None:
                     who = await self.api.call("auth.test", {}, patience_s=IDENTITY_PATIENCE_S)
-                    self._bot = Bot(team=who["team_id"], user=who["user_id"], bot=who.get("bot_id", ""))
+                    enterprise = str(who.get("enterprise_id") or "")
+                    self._bot = Bot(who["team_id"], who["user_id"], who.get("bot_id", ""), enterprise)
         return self._bot
 
     async def our_ids(self) -> frozenset[str]:
@@ -100,7 +101,7 @@ class Workspace:
             elif id[0] in "CG":
                 self._keep_name(id, await self._channel_name(id))
             else:
-                await self._people.learn((await self.bot()).team, id)
+                await self._people.learn(await self.bot(), id)
         except SlackRejected:
             pass
         except (PlatformUnavailable, LeaseLost):
@@ -175,6 +176,16 @@ class Workspaces:
         """The workspace of an address, a post or an attachment. Raises as `of` does."""
         return await self.of(data.get("team", ""), data.get("enterprise", ""))
 
+    async def of_mentioned(self, place: Origin, users: Collection[str]) -> Origin:
+        """The origin whose bot is among the mentioned users, as in a channel of two companies that both have the app.
+
+        `place` itself if it is none of another installation. Raises StateUnavailable.
+        """
+        found = await self.installations.of_bot(users) if self.installations is not None and users else None
+        if found is None:
+            return place
+        return Origin(found.team, "") if found.team else Origin(place.team, found.enterprise)
+
     def _updated(
         self, known: Workspace | None, installation: Installation, team: str, enterprise: str
     ) -> Workspace:
@@ -183,14 +194,19 @@ class Workspaces:
         if known is not None:
             known.api.renew(token)
             return known
-        bot = Bot(team=team or installation.team, user=installation.bot_user, bot=installation.bot_id)
+        known_team = team or installation.team
+        bot = Bot(known_team, installation.bot_user, installation.bot_id, installation.enterprise)
         tokens = StoredToken(self.installations, team, enterprise)
         return self._new(token, team or installation.enterprise, bot, tokens)
 
-    async def forget(self, place: Origin, at: datetime) -> None:
-        """Delete the installation after the app was removed. Raises StateUnavailable."""
+    async def forget(self, place: Origin, at: datetime, *, own: bool) -> None:
+        """Forget a workspace, or an organisation, after the app was removed. Raises StateUnavailable.
+
+        Without its `own` installation, which is deleted, it was served by that of its organisation.
+        """
         if self.installations is not None:
-            await self.installations.remove(*place, at.timestamp())
+            if own:
+                await self.installations.remove(*place, at.timestamp())
             for key in [key for key in self._known if key.startswith(f"{place.team} ") or not place.team]:
                 del self._known[key]
 

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from adapters.studio.auth.guard import person_of
 from adapters.studio.chat.requests import form_of
-from adapters.studio.page import Page, Route, render
+from adapters.studio.page import Page, Route, acts_as, render
 from bot.domain.participation import MODES
 from bot.domain.publications import Place
 from bot.prompts.assignments import Assignments, channel_id
@@ -43,6 +43,6 @@ class ChannelsPage(Page):
         channel = channel_id(form.get("channel", ""))
         place = Place(tenant=form.get("tenant", "").strip(), scope="channel", id=channel)
         mode = form.get("mode", "")
-        await self._assignments.choose_mode(place, mode)
+        await self._assignments.choose_mode(place, mode, by=acts_as(person.role))
         log.info("%s set the mode of the channel %s to %s", person.audited, channel, mode or "the default")
         return web.Response(status=303, headers={"Location": self.path})

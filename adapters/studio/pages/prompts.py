@@ -10,7 +10,7 @@ from aiohttp import web
 from adapters.studio.auth.guard import HttpError, person_of
 from adapters.studio.auth.session import allowed
 from adapters.studio.chat.requests import form_of
-from adapters.studio.page import Page, Route, render
+from adapters.studio.page import Page, Route, acts_as, render
 from adapters.studio.playground.publishing import audience
 from adapters.studio.web.highlight import code
 from bot.domain.prompts import Template
@@ -121,14 +121,18 @@ class PromptsPage(Page):
             place = _read(form.get("place", ""))
         if place.scope not in SCOPES:
             raise HttpError(400, "Choose a workspace, a channel or a person.")
-        await self._assignments.bind(place, name, author=person_of(request).author)
+        await self._assignments.bind(
+            place, name, author=person_of(request).author, by=acts_as(person_of(request).role)
+        )
         log.info("%s assigned the prompt %s to %s", person_of(request).audited, name, _value(place))
         return _back_to(name, "#assignments")
 
     async def _remove(self, request: web.Request) -> web.Response:
         name, form = request.match_info["name"], await form_of(request)
         place = _read(form.get("place", ""))
-        await self._assignments.bind(place, "", author=person_of(request).author)
+        await self._assignments.bind(
+            place, "", author=person_of(request).author, by=acts_as(person_of(request).role)
+        )
         log.info("%s unassigned the prompt %s from %s", person_of(request).audited, name, _value(place))
         return _back_to(name, "#assignments")
 

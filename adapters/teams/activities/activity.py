@@ -1,20 +1,22 @@
 """Activities of the Bot Framework: the fields that Parley reads."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
 from adapters.shared.http_body import parse_json
 from adapters.teams.activities.lenient import convert_leniently
 from bot.domain.errors import Malformed
-from bot.domain.events import User, now
+from bot.domain.events import Role, User, now
 from bot.domain.local_time import zone_of, zone_with
 
 FILE = "application/vnd.microsoft.teams.file.download.info"
 HTML = "text/html"
 """The content type of the HTML copy of the text."""
 
+_APP = "28:"
+"""How the ids of bots, connectors and outgoing webhooks begin."""
 _LOCALE_CHARACTERS = 35
 """The length that BCP 47 (RFC 5646, 4.4.1) asks of those who store language tags."""
 
@@ -23,12 +25,17 @@ Id = Annotated[str, msgspec.Meta(max_length=1024)]
 
 
 class Account(msgspec.Struct, rename="camel"):
-    """A person, a bot or an app; `is_targeted` is true if nobody else sees the message."""
+    """A person, a bot or an app; `is_targeted` is true if nobody else sees the message.
+
+    `user_role` and `tenant_id` are those of the roster, which Teams rarely sends along.
+    """
 
     id: Id = ""
     name: str | None = None
     role: str | None = None
     is_targeted: bool | None = None
+    user_role: str | None = None
+    tenant_id: Id | None = None
 
 
 class Conversation(msgspec.Struct, rename="camel"):
@@ -83,8 +90,17 @@ class Activity(msgspec.Struct, rename="camel"):
     @property
     def tenant(self) -> str:
         """The organisation, from the conversation or else the channel data."""
+        return self.conversation.tenant_id or self._named_tenant or "-"
+
+    @property
+    def sender_tenant(self) -> str:
+        """The organisation of the sender, where Teams tells it beside that of the conversation; else empty."""
+        return self.sender.tenant_id or self._named_tenant
+
+    @property
+    def _named_tenant(self) -> str:
         named = as_object(as_object(self.channel_data).get("tenant")).get("id")
-        return self.conversation.tenant_id or (named if isinstance(named, str) else "") or "-"
+        return named if isinstance(named, str) else ""
 
     @property
     def channel(self) -> str:
@@ -153,13 +169,26 @@ def user_of(activity: Activity) -> User:
     told = (activity.local_timezone, client.get("timezone"))
     named = next((zone for zone in told if isinstance(zone, str) and zone_of(zone) is not None), "")
     locale = activity.locale or client.get("locale")
+    role = _role(activity)
     return User(
         id=activity.sender.id,
         tenant=activity.tenant,
         name=activity.sender.name or "",
         locale=locale if isinstance(locale, str) and len(locale) <= _LOCALE_CHARACTERS else "",
         zone=named or _offset_of(activity.local_timestamp or ""),
+        role=role,
+        home=activity.sender_tenant if role == "partner" else "",
     )
+
+
+def _role(activity: Activity) -> Role | Literal[""]:
+    """What the activity tells of its sender; empty for most people."""
+    sender, home = activity.sender, activity.sender_tenant.casefold()
+    if sender.role == "bot" or sender.id.startswith(_APP):
+        return "bot"
+    if home and home != activity.tenant.casefold():
+        return "partner"
+    return "guest" if (sender.user_role or "").casefold() in ("guest", "anonymous") else ""
 
 
 def _offset_of(local_timestamp: str) -> str:

@@ -2,7 +2,7 @@
 
 from bot.conversation.commands.command import Command, CommandCall, CommandResult, CommandServices
 from bot.conversation.personal_data import find
-from bot.domain.errors import NotAllowed
+from bot.domain.errors import NotPermitted
 from bot.domain.events import MessageReceived
 from bot.domain.turns import Reply
 from bot.domain.words import marked, tr
@@ -53,10 +53,10 @@ class AgainCommand(_PostCommand):
 
     async def run(self, call: CommandCall) -> CommandResult | None:
         if find(call.turns, call.rest) is not None:
-            raise NotAllowed(
-                "Only the person who asked and the operators can regenerate this answer. "
-                "Ask the question yourself to get your own answer."
+            message = marked(
+                "Only {who} can regenerate this answer. Ask the question yourself to get your own answer."
             )
+            raise NotPermitted(message, who=call.services.permissions.who("again"))
         text = tr("There is no answer to regenerate in this conversation. Ask a question first.")
         return CommandResult(Reply(text=text, private=True))
 

@@ -9,6 +9,7 @@ from bot.conversation.answer_context import AnswerContext
 from bot.conversation.personal_data import PersonalData
 from bot.conversation.preferences import Preferences
 from bot.domain.events import MessageReceived
+from bot.domain.permissions import Permissions
 from bot.domain.turns import Reply, Turn
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_sources import PromptSources
@@ -23,6 +24,11 @@ class CommandServices:
     model_info: ModelInfo
     preferences: Preferences
     personal_data: PersonalData
+
+    @property
+    def permissions(self) -> Permissions:
+        """Who may do what."""
+        return self.preferences.permissions
 
 
 class Answering(Protocol):

@@ -17,18 +17,18 @@ class _ParticipationCommand(Command):
     done: ClassVar[str]
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        received, store = call.received, call.services.preferences.store
+        received, preferences = call.received, call.services.preferences
         if received.direct or not received.channel:
             raise NotAllowed(
                 "`{command}` only works in channels. In direct messages I answer everything.",
                 command=self.name,
             )
         if self.mode is None:
-            await store.set_quiet(received, True)
+            await preferences.set_quiet(received, True)
         else:
-            await store.choose(received.user, received.channel, mode=self.mode)
+            await preferences.choose(received.user, received.channel, mode=self.mode)
         if self.mode in ("follow", "dialogue"):
-            await store.set_quiet(received, False)
+            await preferences.set_quiet(received, False)
         return CommandResult(Reply(text=tr(self.done if received.threaded else self.done_without_threads)))
 
     @property
@@ -109,6 +109,7 @@ class MuteCommand(_ParticipationCommand):
         received, channel = call.received, call.received.channel
         if received.direct or not channel:
             return await super().run(call)
+        call.services.permissions.require("mute", received.user, shared=True)
         if call.rest != "now":
             what = tr(
                 "For everybody in this channel, I'll answer mentions only, and only to the person who asks."

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from bot.conversation.commands import confirmation
 from bot.conversation.commands.command import Command, CommandCall, CommandResult, CommandServices
 from bot.conversation.personal_data import FORGET_NOW
-from bot.domain.errors import NotAllowed
+from bot.domain.errors import NotPermitted
 from bot.domain.events import MessageReceived, User
-from bot.domain.hints import with_mention
 from bot.domain.names import shown_name
 from bot.domain.turns import Reply, Turn
 from bot.domain.words import marked, tr
 from bot.generation import context_window
+from bot.generation.hints import with_mention
 from bot.storage.usage.charges import channel_of
 
 
@@ -38,10 +38,10 @@ class ResetCommand(Command):
 
     async def run(self, call: CommandCall) -> CommandResult | None:
         received, services = call.received, call.services
+        _require_permission(services, received, call.turns)
         if _others(received, call.turns):
             if call.rest != "now":
                 return await ask_reset(services, received, call.turns)
-            _require_permission(services, received, call.turns)
             await confirmation.require(call, self.name, received.address.conversation)
         text = tr("Done. I'll ignore the earlier messages of this conversation.")
         return CommandResult(Reply(text=text), resets=True)
@@ -52,7 +52,7 @@ async def ask_reset(
 ) -> CommandResult:
     """Ask whether to start over, and say what that means.
 
-    Raises NotAllowed for those who may not. Its message names who may only if `named`: a model gets no names.
+    Raises NotPermitted for those who may not. Its message names who may only if `named`: a model gets no names.
     """
     _require_permission(services, received, turns, named=named)
     others = [shown_name(user.name) or tr("somebody") for user in _others(received, turns)]
@@ -76,20 +76,24 @@ def _others(received: MessageReceived, turns: Sequence[Turn]) -> list[User]:
 def _require_permission(
     services: CommandServices, received: MessageReceived, turns: Sequence[Turn], *, named: bool = True
 ) -> None:
-    """Raise NotAllowed unless this is an operator, or whoever asked first of what a reset would leave out."""
-    known = context_window.remembered(turns)
-    if known and not services.personal_data.may(received.user, known[0]):
-        message = marked(
-            "Only the person who began this conversation and the operators can start it over. To ask me something "
-            "without it, begin a new thread."
-        )
-        name = shown_name(known[0].received.user.name) if named else ""
-        if name:
-            message = marked(
-                "Only {name}, who began this conversation, and the operators can start it over. To ask me something "
-                "without it, begin a new thread."
-            )
-        raise NotAllowed(message, name=name)
+    """Raise NotPermitted unless the table allows it; the asker is whoever asked first of what would be left out."""
+    permissions, known = services.permissions, context_window.remembered(turns)
+    if not _others(received, turns):
+        permissions.require("reset", received.user, shared=False)
+        return
+    asker = known[0].received.user
+    if permissions.allows("reset", received.user, shared=True, asker=asker):
+        return
+    name = shown_name(asker.name) if named else ""
+    began = (
+        tr("{name} (who began this conversation)", name=name)
+        if name
+        else tr("the person who began this conversation")
+    )
+    message = marked(
+        "Only {who} can start this conversation over. To ask me something without it, begin a new thread."
+    )
+    raise NotPermitted(message, who=permissions.who("reset", asker=began))
 
 
 class ForgetCommand(Command):
@@ -107,6 +111,7 @@ class ForgetCommand(Command):
 
     async def run(self, call: CommandCall) -> CommandResult | None:
         personal_data, received = call.services.personal_data, call.received
+        call.services.permissions.require("forget", received.user, shared=False)
         if call.rest == "now":
             conversation = received.address.conversation
             text = await personal_data.confirm_forget(received.user, call.builder.event, conversation)

@@ -21,11 +21,11 @@ from bot.conversation.commands.participation import (
 from bot.conversation.commands.personal import ForgetCommand, ResetCommand, UsageCommand
 from bot.domain.adapter import MenuCommand
 from bot.domain.events import MessageReceived
-from bot.domain.hints import MENTION_FIRST
 from bot.domain.participation import MODES
 from bot.domain.prompts import Template
 from bot.domain.turns import Reply
 from bot.domain.words import marked, tr
+from bot.generation.hints import MENTION_FIRST
 
 
 class HelpCommand(Command):

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import Self
 
 import msgspec
 
@@ -45,6 +46,12 @@ class ErasurePreview(msgspec.Struct, frozen=True, kw_only=True):
     pictures: int = 0
     waiting: int = 0
     given_up: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        """The amounts of two tenants."""
+        return type(self)(
+            **{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__}
+        )
 
 
 class PersonErasure(ErasurePreview, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from bot.domain.adapter import person_key
+from bot.domain.adapter import StillServed, person_key
 from bot.domain.events import AppUninstalled, BaseEvent, User
 from bot.storage.conversations.search import ConversationSearch
 from bot.storage.conversations.turns import Turns, read_turns
@@ -44,12 +44,13 @@ class TenantErasure(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class _UninstalledPlace:
-    """The conversations to delete. Those in `spared` continued after a reinstallation."""
+    """The conversations to delete. Those in `spared` continued after a reinstallation, `served` are tenants to skip."""
 
     uninstalled: AppUninstalled
     found: set[str] = field(default_factory=set[str])
     spared: set[str] = field(default_factory=set[str])
     tenants: set[str] = field(default_factory=set[str])
+    served: frozenset[str] = frozenset()
 
     def holds(self, conversation: str) -> bool:
         """Whether a conversation is deleted completely."""
@@ -73,15 +74,18 @@ class Tenants:
         self._turns, self._usage_reports = Turns(redis), UsageReports(redis)
         self._publications, self._dead_letters = Publications(redis), DeadLetterQueue(redis)
 
-    async def forget(self, uninstalled: AppUninstalled) -> TenantErasure:
-        """Delete conversations and people's data; usage totals without names stay.
+    async def forget(self, uninstalled: AppUninstalled, served: StillServed | None = None) -> TenantErasure:
+        """Delete conversations and people's data, unless they are still `served`; usage totals without names stay.
 
         Idempotent, also after a crash, because the keys by which a conversation is found are deleted last.
         A worker that still answers there loses its lease, so it can't commit.
         """
-        place = await self._look(uninstalled)
+        served = served or StillServed()
+        if uninstalled.user.tenant in served.tenants:
+            return TenantErasure()
+        place = await self._look(uninstalled, served)
         people = 0
-        for tenant in sorted(place.tenants) if uninstalled.whole else ():
+        for tenant in sorted(place.tenants) if uninstalled.whole and not served.renewed else ():
             await self._publications.end_sessions(User(id="", tenant=tenant))
             people += await self._forget_people(tenant)
         dead_letters = await self._dead_letters.forget(place.holds)
@@ -118,8 +122,14 @@ class Tenants:
             conversations=len(place.found), turns=turns, waiting=waiting, dead_letters=dead_letters
         )
 
-    async def _look(self, uninstalled: AppUninstalled) -> _UninstalledPlace:
-        place = _UninstalledPlace(uninstalled, tenants={uninstalled.user.tenant} - {""})
+    async def _look(
+        self, uninstalled: AppUninstalled, served: StillServed | None = None
+    ) -> _UninstalledPlace:
+        place = _UninstalledPlace(
+            uninstalled,
+            tenants={uninstalled.user.tenant} - {""},
+            served=served.tenants if served else frozenset(),
+        )
         names: set[str] = set()
         async for _, kind, rest in self._scan(uninstalled.conversation_prefix):
             if kind in ("turns", "inbox") and rest != uninstalled.address.conversation:
@@ -132,6 +142,8 @@ class Tenants:
     def _sort(self, place: _UninstalledPlace, conversation: str, acts: Sequence[BaseEvent]) -> None:
         marks = place.uninstalled.marks.items()
         if marks and not any(marks <= act.address.data.items() for act in acts):
+            return
+        if any(act.user.tenant in place.served for act in acts):
             return
         place.tenants.update(act.user.tenant for act in acts if not place.uninstalled.user.tenant)
         later = any(act.at > place.uninstalled.at for act in acts)

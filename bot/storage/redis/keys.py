@@ -65,6 +65,9 @@ AMENDED = "parley:{prompts}:amended"
 ERASURES = "parley:{studio}:erasures"
 """People with unfinished erasures, and when any process continues them."""
 ERASURE_S = 7 * DAY_S
+ORGANISATIONS = "parley:{studio}:organisations"
+"""The organisation whose installation serves a tenant."""
+ORGANISATIONS_S = 400 * DAY_S
 COMPACTION = "parley:{studio}:compaction"
 COMPACTED = "parley:{studio}:compacted"
 VOTES = "parley:{studio}:votes"
@@ -117,7 +120,12 @@ KINDS = (
     Kind("buried", "list", "dead letters", "30 d"),
     Kind("feed", "stream", "updates for open studio pages", "10 min"),
     Kind("rate", "hash", "requests and tokens in the minute that began", "60 s"),
-    Kind("spent", "hash", "usage and reservations of a person, channel or tenant in a day or month", "400 d"),
+    Kind(
+        "spent",
+        "hash",
+        "usage and reservations of a person, channel, tenant or its guests in a day or month",
+        "400 d",
+    ),
     Kind("held", "hash", "the reservation of an event, then that it is settled", "2 d"),
     Kind("holds", "zset", "event -> when its reservation is abandoned, ms", "2 d"),
     Kind("notices", "zset", "a limit that was reached, for one recipient -> when due, ms", "2 d"),
@@ -164,6 +172,7 @@ KINDS = (
         "until empty",
         permanent=True,
     ),
+    Kind("organisations", "hash", "tenant -> the organisation whose installation serves it", "400 d"),
     Kind("compaction", "string", "number of requested rewrites", "24 h"),
     Kind("compacted", "string", "marks a recent rewrite of the file", "5 min"),
     Kind("proposals", "hash", "turns proposed as examples of pools", "90 d"),

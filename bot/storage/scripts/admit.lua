@@ -1,22 +1,21 @@
--- Reserve what an event may use against every limit of its person, channel and tenant, in one step; refuse it if a limit
--- would be exceeded. What an earlier attempt at the event reserved is released, and what it called is booked.
+-- Reserve what an event may use against every limit of its person, channel and tenant or, for a guest, of the person and
+-- all guests from there, in one step; refuse it if a limit would be exceeded. What an earlier attempt at the event
+-- reserved is released, and what it called is booked.
 -- KEYS held, holds
 -- ARGV prefix of the tenant's keys, event, more (1: add to the attempt's reservation; it is the same request; 2: so it
---      is, but the request itself is counted later), tokens, micro-dollars, person, channel or '', day, month,
---      lifetime of a reservation in ms, life of held s, life of spent s, life of calls s, attempt, its charge until now
---      with the calls that are about to be made (JSON of bot.storage.usage.charges.Charge), limits to watch (see
---      book.lua), then of each limit: scope, measure, period, maximum, amount from which a warning is due
+--      is, but the request itself is counted later), tokens, micro-dollars, person, channel or '', tenant that a guest
+--      comes from or '', day, month, lifetime of a reservation in ms, life of held s, life of spent s, life of calls s,
+--      attempt, its charge until now with the calls that are about to be made (JSON of
+--      bot.storage.usage.charges.Charge), limits to watch (see book.lua), then of each limit: scope, measure, period,
+--      maximum, amount from which a warning is due
 -- Returns {limit that refuses (0: none), its used and reserved amount, ms until its minute ends,
 --          limit to warn of (0: none), its used and reserved amount, number of notices that were added,
 --          event whose reservation has expired...}
-local LIMITS = 17
-local event, more, ahead, attempt = ARGV[2], ARGV[3] ~= '0', ARGV[3] == '2', ARGV[14]
-local at = { held = KEYS[1], prefix = ARGV[1], spent_s = ARGV[12], calls_s = ARGV[13], watched = ARGV[16] }
-local ids = { person = ARGV[6], tenant = '' }
-if ARGV[7] ~= '' then
-  ids.channel = ARGV[7]
-end
-local periods = { day = ARGV[8], month = ARGV[9] }
+local LIMITS = 18
+local event, more, ahead, attempt = ARGV[2], ARGV[3] ~= '0', ARGV[3] == '2', ARGV[15]
+local at = { held = KEYS[1], prefix = ARGV[1], spent_s = ARGV[13], calls_s = ARGV[14], watched = ARGV[17] }
+local ids = scopes({ person = ARGV[6], channel = ARGV[7], guest = ARGV[8] })
+local periods = { day = ARGV[9], month = ARGV[10] }
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function counter(scope, period)
@@ -33,9 +32,9 @@ local function answer(refused, used, wait, told, told_use)
   return all
 end
 local function keep()
-  redis.call('ZADD', KEYS[2], now + ARGV[10], event)
-  redis.call('EXPIRE', KEYS[2], ARGV[11])
-  redis.call('EXPIRE', KEYS[1], ARGV[11])
+  redis.call('ZADD', KEYS[2], now + ARGV[11], event)
+  redis.call('EXPIRE', KEYS[2], ARGV[12])
+  redis.call('EXPIRE', KEYS[1], ARGV[12])
 end
 
 local known = redis.call('HMGET', KEYS[1], 'done', 'day', 'told', 'told_use', 'attempt', 'turns')
@@ -111,8 +110,9 @@ for measure, ask in pairs(asks) do
   redis.call('HINCRBY', KEYS[1], measure, ask)
 end
 if not begun then
-  redis.call('HSET', KEYS[1], 'day', ARGV[8], 'month', ARGV[9], 'person', ARGV[6], 'channel', ARGV[7])
+  redis.call('HSET', KEYS[1], 'day', ARGV[9], 'month', ARGV[10], 'person', ARGV[6], 'channel', ARGV[7])
+  redis.call('HSET', KEYS[1], 'guest', ARGV[8])
 end
-redis.call('HSET', KEYS[1], 'attempt', attempt, 'charge:' .. attempt, ARGV[15])
+redis.call('HSET', KEYS[1], 'attempt', attempt, 'charge:' .. attempt, ARGV[16])
 keep()
 return answer(0, 0, 0, told, told_use)

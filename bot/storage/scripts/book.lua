@@ -54,6 +54,9 @@ local function answering(calls) -- the deployment that gave the answer
 end
 
 local function scopes(bill)
+  if (bill.guest or '') ~= '' then
+    return { person = bill.person, guest = bill.guest }
+  end
   return { person = bill.person, tenant = '', channel = bill.channel ~= '' and bill.channel or nil }
 end
 

@@ -16,7 +16,7 @@ if bill then
 end
 if last and not before then
   book_others(at, '')
-  redis.call('HDEL', KEYS[1], 'day', 'month', 'person', 'channel', 'told', 'told_use', 'attempt')
+  redis.call('HDEL', KEYS[1], 'day', 'month', 'person', 'channel', 'guest', 'told', 'told_use', 'attempt')
   if bill then
     redis.call('HSET', KEYS[1], 'done', 1)
   end

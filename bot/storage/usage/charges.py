@@ -34,7 +34,8 @@ class Charge(Frozen):
     """The provider calls of one attempt at an event, and to whom they are charged. `at` (UTC) is when it ended.
 
     `turns` is the number of answers that it counts as: 0 for background work. `channel` is empty in
-    one-on-one chats; `place` is the channel's name in usage reports. `attempt` is that of `CallLog`.
+    one-on-one chats; `place` is the channel's name in usage reports. `attempt` is that of `CallLog`. `guest` is the
+    tenant that a guest comes from, where it counts against the limits of guests.
     """
 
     event: str
@@ -48,6 +49,7 @@ class Charge(Frozen):
     channel: str = ""
     usage: tuple[Usage, ...] = ()
     attempt: str = ""
+    guest: str = ""
 
 
 _decoder = msgspec.json.Decoder(Charge)
@@ -83,6 +85,7 @@ def charge_of(
         channel=channel,
         usage=calls.usage,
         attempt=calls.attempt,
+        guest=user.visits_from,
     )
 
 
@@ -112,8 +115,13 @@ class Charges:
         self._tenants: set[tuple[date, str]] = set()
         self._unbooked: Charge | None = None
 
+    def counted(self, charge: Charge) -> Charge:
+        """The charge as it counts: that of a guest like everybody's, if the setting says so."""
+        return charge if self.notices.limits.guests_apart else msgspec.structs.replace(charge, guest="")
+
     async def settle(self, charge: Charge) -> None:
         """Replace the reservation of an event by its cost. Raises StateUnavailable."""
+        charge = self.counted(charge)
         await self._settle(charge.tenant, charge.event, msgspec.json.encode(charge), final=True)
         self._settled.append(charge)
 
@@ -128,7 +136,8 @@ class Charges:
 
         Raises StateUnavailable.
         """
-        await self._settle(charge.tenant, charge.event, msgspec.json.encode(charge), final=False)
+        record = msgspec.json.encode(self.counted(charge))
+        await self._settle(charge.tenant, charge.event, record, final=False)
 
     async def store(self, charge: Charge) -> None:
         """Store what another process books if this one dies, in place of what was stored when the attempt reserved.
@@ -138,7 +147,7 @@ class Charges:
         held = keys.of_tenant("held", charge.tenant, charge.event)
         await self._redis.many(
             [
-                ("HSET", held, f"charge:{charge.attempt}", msgspec.json.encode(charge)),
+                ("HSET", held, f"charge:{charge.attempt}", msgspec.json.encode(self.counted(charge))),
                 ("EXPIRE", held, keys.HELD_S),
             ]
         )

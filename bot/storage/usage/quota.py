@@ -67,7 +67,7 @@ class LimitStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuotaLedger:
-    """Reservations and usage per person, channel and tenant. Every method raises StateUnavailable."""
+    """Reservations and usage per person, channel, tenant and its guests. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis, charges: Charges, limits: Limits | None = None) -> None:
         self._redis = redis
@@ -99,7 +99,7 @@ class QuotaLedger:
         request is counted later, so its limits must not be used up. Returns a warning when most of a budget is used,
         once per period and only if `told`, else "".
         """
-        tenant, at = charge.tenant, now()
+        tenant, at = (charge := self.charges.counted(charge)).tenant, now()
         tokens, microdollars = _sums(estimates)
         limits = _check_prices(estimates, self._limits_for(charge))
         answer: list[Any] = await self._redis.run(
@@ -107,7 +107,7 @@ class QuotaLedger:
             [keys.of_tenant("held", tenant, charge.event), keys.of_tenant("holds", tenant)],
             [
                 *(keys.of_tenant("", tenant), charge.event, 2 if ahead else int(more), tokens, microdollars),
-                *(charge.person, charge.channel, f"{at:%Y-%m-%d}", f"{at:%Y-%m}"),
+                *(charge.person, charge.channel, charge.guest, f"{at:%Y-%m-%d}", f"{at:%Y-%m}"),
                 *(_HOLD_MS, keys.HELD_S, keys.SPENT_S, keys.CALLS_S),
                 *(charge.attempt, msgspec.json.encode(charge), self.charges.notices.watched(tenant)),
                 *(argument for limit in limits for argument in self._arguments(limit, told)),
@@ -125,14 +125,19 @@ class QuotaLedger:
         return warning(limits[warned - 1], warned_used, at) if 0 < warned <= len(limits) else ""
 
     def _limits_for(self, charge: Charge) -> tuple[Limit, ...]:
-        return self.limits.of(person=charge.person, channel=charge.channel, tenant=charge.tenant)
+        return self.limits.of(
+            person=charge.person, channel=charge.channel, tenant=charge.tenant, guest=charge.guest
+        )
 
     async def _release(self, tenant: str, abandoned: Sequence[bytes]) -> None:
         for reservation in abandoned:
             await self.charges.give_back(tenant, reservation.decode())
 
     def _limits(self, user: User, channel: str) -> tuple[Limit, ...]:
-        return self.limits.of(person=user.id, channel=channel, tenant=user.tenant)
+        return self.limits.of(person=user.id, channel=channel, tenant=user.tenant, guest=self._guest(user))
+
+    def _guest(self, user: User) -> str:
+        return user.visits_from if self.limits.guests_apart else ""
 
     def _arguments(self, limit: Limit, told: bool) -> tuple[str, str, str, int, int]:
         threshold = int(limit.most * self.limits.share) if told else limit.most
@@ -143,7 +148,7 @@ class QuotaLedger:
     async def limit_status(self, user: User, channel: str) -> Sequence[LimitStatus]:
         """The state of all limits that apply to a person in a channel (empty: one-on-one)."""
         at, limits = now(), self._limits(user, channel)
-        ids = {"person": user.id, "channel": channel, "tenant": ""}
+        ids = {"person": user.id, "channel": channel, "tenant": "", "guest": self._guest(user)}
         commands: list[tuple[str, ...]] = []
         for limit in limits:
             name = _counter(user.tenant, limit, at, ids[limit.scope])

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -316,3 +317,40 @@ async def test_an_unknown_price_is_not_free(redis: Redis, limits: str, refused: 
     else:
         await till.admit("e", Estimate(tokens=10))
     await till.admit("known", Estimate(tokens=10, usd=0.0))
+
+
+GUEST = User(id="gus", tenant="acme", role="guest")
+PARTNER = User(id="pat", tenant="acme", role="partner", home="globex")
+
+
+async def test_guests_spend_nothing_of_their_hosts(redis: Redis) -> None:
+    """Field fault 123: Slack Connect guests counted against the limits of the host."""
+    till = Till(redis, "tenant: 2 requests/day; channel: 2 requests/day; guest: 3 requests/day")
+    for n in range(3):
+        await till.admit(f"p{n}", user=PARTNER, channel="C1")
+        await till.settle(f"p{n}", *USAGE, user=PARTNER, channel="C1")
+    with pytest.raises(BudgetSpent, match="The questions of your organisation's guests for today"):
+        await till.admit("p3", user=PARTNER, channel="C1")
+    await till.admit("g0", user=GUEST, channel="C1")  # guests of another tenant, here the host itself
+    assert await verdicts(*(till.admit(f"e{n}", channel="C1") for n in range(3))) == [
+        "BudgetSpent",
+        "ok",
+        "ok",
+    ]
+    (status,) = await till.ledger.limit_status(PARTNER, "C1")
+    assert (status.limit.scope, status.used) == ("guest", 3)
+
+
+async def test_without_a_limit_guests_have_a_tenants(redis: Redis) -> None:
+    till = Till(redis, "tenant: 1 request/day; tenant globex: 2 requests/day")
+    asked = [till.admit(f"p{n}", user=PARTNER) for n in range(3)]
+    assert await verdicts(*asked, till.admit("e0")) == ["BudgetSpent", "ok", "ok", "ok"]
+
+
+async def test_a_setting_lets_guests_count_as_members(redis: Redis) -> None:
+    till = Till(redis, "")
+    till.ledger.limits = replace(read("tenant: 2 requests/day; guest: 9 requests/day"), guests_apart=False)
+    await till.admit("p0", user=PARTNER)
+    await till.settle("p0", *USAGE, user=PARTNER)
+    assert await verdicts(till.admit("p1", user=PARTNER), till.admit("e0")) == ["BudgetSpent", "ok"]
+    assert [status.limit.scope for status in await till.ledger.limit_status(PARTNER, "")] == ["tenant"]

@@ -40,6 +40,7 @@ class FakePreferences:
     forgotten: list[User] = field(default_factory=list[User])
     confirmed: list[str] = field(default_factory=list[str])
     modes: dict[str, str] = field(default_factory=dict[str, str])
+    roles: list[str] = field(default_factory=list[str])
 
     async def profile(self, user: User, channel: str) -> UserProfile:
         self._demand()
@@ -57,6 +58,7 @@ class FakePreferences:
         mode: str | None = None,
     ) -> None:
         self._demand()
+        self.roles.append(user.role)
         assert user.tenant == "T0SIM"
         assert (mode is None) == (channel == "")
         self.modes[channel] = mode or ""
@@ -139,6 +141,19 @@ async def test_the_home_tab_sets_a_channels_mode(home: tuple[FakeAdapter, FakePr
     await room.slack.choose_at_home("U0ALICE", "choose_mode", "Automatic")
     await room.slack.until(lambda: "is now the default one" in read(room))
     assert self_service.modes == {CHANNEL: ""}
+
+
+async def test_the_home_tab_says_who_chooses(home: tuple[FakeAdapter, FakePreferences]) -> None:
+    """Field fault 123: the decision on a guest is the same as for commands, so their role comes along."""
+    room, settings = home
+    room.slack.workspace.guests.add("U0ALICE")
+    await room.slack.open_home("U0ALICE", tab="home")
+    await room.slack.until(lambda: "U0ALICE" in room.slack.workspace.views.homes)
+    await room.slack.choose_at_home("U0ALICE", "choose_channel", CHANNEL)
+    await room.slack.until(lambda: "Answers privately" in read(room))
+    await room.slack.choose_at_home("U0ALICE", "choose_mode", "quiet")
+    await room.slack.until(lambda: bool(settings.roles))
+    assert settings.roles == ["guest"]
 
 
 async def test_only_members_set_the_mode_of_a_channel(home: tuple[FakeAdapter, FakePreferences]) -> None:

@@ -324,3 +324,43 @@ async def test_an_operator_is_told_in_their_workspace(town: FakeAdapter) -> None
     await hear(town, "T1", "hello")
     assert await town.adapter.tell(alice, town.engine.received[-1].address, "n1", lambda: "80 %")
     assert ("T1", "chat.postMessage") in town.slack.callers
+
+
+LISTED = ("T1", "e1", "acme.slack.com", "globex")
+HOSTS = {"T7": "ACME.slack.com", "T8": "globex.slack.com", "T9": "other.slack.com"}
+
+
+@pytest.mark.parametrize(
+    ("team", "enterprise", "served"),
+    [
+        ("T1", "", True),
+        ("T2", "E1", True),
+        ("T2", "E2", False),
+        ("", "E1", True),
+        ("", "E2", False),
+        ("T7", "", True),
+        ("T8", "", True),
+        ("T9", "", False),
+    ],
+)
+async def test_only_listed_workspaces_install(
+    town: FakeAdapter, redis: Redis, team: str, enterprise: str, served: bool
+) -> None:
+    """Field fault 122: any Slack workspace could install the app."""
+    installations = installations_of(town.adapter)
+    installations.tenants = LISTED
+    town.slack.workspace.origin = f"https://{HOSTS.get(team, 'elsewhere.example')}"
+    more = {"enterprise": {"id": enterprise, "name": "Everybody"}} if enterprise else {}
+    grant(town, "a code", team, "xoxb-new", **more)
+    status, page = await install(town, "a code")
+    assert (status, "serve only certain workspaces" in page) == ((200, False) if served else (403, True))
+    stored = [name async for name in redis.scan("parley:*installation*")]
+    assert (len(stored), town.slack.calls["auth.revoke"]) == ((1, 0) if served else (0, 1))
+
+
+async def test_a_workspace_off_the_list_is_ignored(town: FakeAdapter) -> None:
+    grant(town, "a code", "T1", "xoxb-T1")
+    await install(town, "a code")
+    installations_of(town.adapter).tenants = ("T2",)
+    await hear(town, "T1", "hello")
+    assert town.engine.received == []

@@ -11,6 +11,7 @@ from adapters.studio import StudioAdapter
 from adapters.studio.auth.guard import Guard
 from adapters.studio.auth.session import ROLES
 from adapters.studio.pages.channels import ChannelsPage
+from bot.domain import permissions
 from bot.domain.adapter import Receipt
 from bot.domain.events import Event, now
 from bot.prompts.assignments import Assignments
@@ -30,7 +31,13 @@ async def accept(event: Event) -> Receipt:
 
 
 @pytest.fixture
-async def client(harness: Harness) -> AsyncIterator[Client]:
+def permitted() -> str:
+    """The setting PARLEY_PERMISSIONS."""
+    return ""
+
+
+@pytest.fixture
+async def client(harness: Harness, permitted: str) -> AsyncIterator[Client]:
     """A browser in a studio with one recent channel."""
     search = ConversationSearch(harness.redis, 3600)
     await harness.answer(received("hello", channel="C0123"))
@@ -40,6 +47,7 @@ async def client(harness: Harness) -> AsyncIterator[Client]:
         search=search,
         registry=TemplateRegistry((), {}, Versions(harness.redis)),
         default_mode="mention",
+        permissions=permissions.read(permitted),
     )
     guard = Guard({role: SecretStr(f"the {role}'s long token") for role in ROLES}, sessions=MemorySessions())
     adapter = StudioAdapter(MemoryFeed(), MemoryHistory(), guard, [ChannelsPage(assignments)])
@@ -89,3 +97,17 @@ async def test_viewers_see_the_modes_only(client: Client) -> None:
     assert "<select" not in html
     form = {"tenant": "acme", "channel": "C0123", "mode": "quiet"}
     assert (await client.post("/studio/channels", data=form)).status == 403
+
+
+@pytest.mark.parametrize("permitted", ["mute: operator"])
+async def test_the_table_counts_on_this_page(client: Client, harness: Harness) -> None:
+    """Field fault 123: every surface takes the same decision; an editor is what an administrator is elsewhere."""
+    form = {"tenant": "acme", "channel": "C0123", "mode": "quiet"}
+    await sign_in(client, "editor")
+    refused = await client.post("/studio/channels", data=form)
+    assert refused.status == 409
+    assert "PARLEY_PERMISSIONS" in await refused.text()
+    assert (await harness.preferences.store.of(ADA, "C0123")).participation == ""
+    await sign_in(client, "operator")
+    await client.post("/studio/channels", data=form)
+    assert (await harness.preferences.store.of(ADA, "C0123")).participation == "mute"

@@ -323,3 +323,33 @@ def test_time_zone_and_language_of_the_sender(changed: dict[str, Any], zone: str
     user = received("personal_message", **{**plain, **changed}).user
     assert (user.zone, user.locale) == (zone, locale)
     assert user.name
+
+
+OTHER = "11111111-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    ("sender", "role", "home"),
+    [
+        ({}, "", ""),
+        ({"userRole": "guest"}, "guest", ""),
+        ({"userRole": "anonymous"}, "guest", ""),
+        ({"tenantId": OTHER}, "partner", OTHER),
+        ({"tenantId": "72F988BF-0000-4000-8000-2D7CD011DB47"}, "", ""),
+        ({"id": "28:connector"}, "bot", ""),
+    ],
+)
+def test_the_role_of_a_sender(sender: dict[str, str], role: str, home: str) -> None:
+    """Field fault 123: who is not of the organisation; nobody else is anything but a member."""
+    payload = recorded("channel_thread_mention")
+    user = received("channel_thread_mention", **{"from": payload["from"] | sender}).user
+    assert (user.role, user.home) == (role, home)
+
+
+def test_the_tenant_of_a_sender_elsewhere() -> None:
+    """In a channel that two organisations share, the channel data name that of the sender."""
+    payload = recorded("channel_thread_mention")
+    data = payload["channelData"] | {"tenant": {"id": OTHER}}
+    place = payload["conversation"] | {"tenantId": "72f988bf-0000-4000-8000-2d7cd011db47"}
+    user = received("channel_thread_mention", channelData=data, conversation=place).user
+    assert (user.role, user.home, user.tenant) == ("partner", OTHER, place["tenantId"])
