@@ -23,6 +23,6 @@ fi
 
 case ${1:-} in
     lint) node $tools/oxlint/bin/oxlint --config $here/oxlintrc.json --quiet $script ;;
-    types) node $tools/typescript/bin/tsc --project $script/jsconfig.json --incremental --tsBuildInfoFile $tools/.tsbuildinfo ;;
+    types) node $tools/typescript/bin/tsc --project $script/jsconfig.json ;;
     *) echo "usage: javascript.sh lint | types" >&2 && exit 2 ;;
 esac

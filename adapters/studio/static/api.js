@@ -1,6 +1,6 @@
 // What goes over the wire: requests to the server, and the stream of frames from it.
 
-/** @import { ChatFrame, PastTurn } from "./types.js" */
+/** @import { ChatFrame, PastConversation } from "./types.js" */
 
 /** @param {string} conversation */
 const pathOf = (conversation) => `/studio/conversations/${conversation}`;
@@ -97,7 +97,7 @@ export async function* lines(path, body, signal) {
 /**
  * The turns that are kept, oldest first, and the path of the link that shares them, if there is one. Throws RequestError.
  * @param {string} conversation
- * @returns {Promise<{ turns: PastTurn[], link: string }>}
+ * @returns {Promise<PastConversation>}
  */
 export const history = (conversation) => load(pathOf(conversation));
 

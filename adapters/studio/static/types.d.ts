@@ -71,6 +71,12 @@ export interface PastTurn {
   good: boolean | null;
 }
 
+/** The turns that are kept, oldest first, and the path of the link that shares them, if there is one. */
+export interface PastConversation {
+  turns: PastTurn[];
+  link: string;
+}
+
 /** A conversation as this browser remembers it; `pending` are messages without an answer, by event. */
 export interface Remembered {
   id: string;

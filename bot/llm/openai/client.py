@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx2
-import openai
 from pydantic import SecretStr
 
 from bot.domain.turns import Deployment
 from bot.llm.catalog.catalog import is_azure
 from bot.llm.openai.model import AzureModel, Timeouts
+from bot.llm.openai_sdk import openai
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential

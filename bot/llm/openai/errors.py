@@ -6,7 +6,6 @@ from typing import Any, NamedTuple, cast
 
 import aiohttp
 import httpx2
-import openai
 from azure.core import exceptions as azure
 
 from bot.domain.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
@@ -19,6 +18,7 @@ from bot.llm.failures.table import ErrorRow, row_of
 from bot.llm.failures.waits import asked_s
 from bot.llm.openai.chat_request import OPTIONAL
 from bot.llm.openai.content_filter import blocked, results_of
+from bot.llm.openai_sdk import openai
 from bot.llm.protocol import DeploymentBroken, RequestRejected, ServiceFault
 
 # Temporary errors of networks and services.

@@ -11,7 +11,6 @@ from functools import partial
 
 import httpx2
 import msgspec
-import openai
 
 from bot.domain.errors import BotError, ModelUnavailable, TooLong
 from bot.domain.events import Frozen, now
@@ -27,6 +26,7 @@ from bot.llm.openai.chat_request import chat_body, without
 from bot.llm.openai.chat_stream import ChatStream, deltas
 from bot.llm.openai.loose_json import TokenUsage, loose, skipped, text_of, usage_of
 from bot.llm.openai.transport import Transport
+from bot.llm.openai_sdk import openai
 from bot.llm.protocol import (
     EmptyAnswer,
     ImageInterrupted,

@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 import httpx2
 import msgspec
-import openai
 
 from bot.domain.errors import BotError, ConfigError, ModelUnavailable
 from bot.domain.turns import Deployment
 from bot.llm.failures.lessons import TOOL, Lesson
 from bot.llm.failures.waits import spent_for_s
 from bot.llm.openai.errors import judge, mapped, refusal
+from bot.llm.openai_sdk import openai
 from bot.llm.protocol import AnswerTimeout, RequestRejected
 
 log = logging.getLogger(__name__)

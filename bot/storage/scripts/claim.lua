@@ -67,7 +67,7 @@ local function chosen()
   return unpack(of_tenant or any or {})
 end
 while true do
-  local conversation, since = chosen(0)
+  local conversation, since = chosen()
   if not conversation then
     return { false, coming(KEYS[1], now) }
   end
