@@ -30,15 +30,15 @@ _BATCH = 200
 """Conversations whose oldest turn is read at once."""
 
 
-class _Said(msgspec.Struct, frozen=True):
+class _Question(msgspec.Struct, frozen=True):
     at: datetime
 
 
 class _Times(msgspec.Struct, frozen=True):
     """The times of a stored turn; decoded without the rest."""
 
-    said: _Said
     ended_at: datetime
+    received: _Question = msgspec.field(name="said")
 
 
 _times = msgspec.json.Decoder(_Times)
@@ -155,4 +155,4 @@ def _began_before(stored: bytes, oldest: datetime) -> bool:
         times = _times.decode(stored)
     except msgspec.MsgspecError:
         return False
-    return min(times.said.at, times.ended_at) < oldest
+    return min(times.received.at, times.ended_at) < oldest
