@@ -32,7 +32,7 @@ from bot.prompts.body import PLACEHOLDER
 from tests.support import hostile_texts
 from tests.support.hostile_texts import HOSTILE, ORDINARY, SURFACES
 
-SIZE = 4_000
+SIZE = 7_000
 """Characters of a text, with the limits of the surfaces divided by ten, so that it exceeds all of them."""
 LARGE = 40_000
 MANY = 400_000
