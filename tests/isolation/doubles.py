@@ -28,7 +28,7 @@ from tests.support.harness import DRAW as IMAGE
 
 SMALL = "support"
 """The template with a small context window, so that its conversations are summarised."""
-SMALL_TOKENS = 6500
+SMALL_TOKENS = 7900
 MODELS = ("small", "large")
 MOST_EXAMPLES = 5
 

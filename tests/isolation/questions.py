@@ -13,12 +13,12 @@ from bot.domain.events import (
     now,
 )
 from tests.isolation.checks import AFTER_STOP, canaries
-from tests.isolation.doubles import MOST_EXAMPLES
+from tests.isolation.doubles import MOST_EXAMPLES, SMALL
 from tests.isolation.oracle import Expectation, Said
 from tests.isolation.run import PATIENCE_S, Kind, Operation, Run, attachment, quote
 from tests.isolation.world import Person
 
-FILLER = "It is about the quarterly numbers of the northern region and what they mean for next year. " * 40
+FILLER = "It is about the quarterly numbers of the northern region and what they mean for next year. " * 70
 
 
 def _begin(run: Run, operation: Operation, text: str) -> tuple[Said, MessageReceived]:
@@ -43,8 +43,9 @@ async def _asked(
 
 
 async def ask(run: Run, operation: Operation) -> None:
-    """A plain question, sometimes a long one."""
-    long = operation.dice.random() < 0.3
+    """A plain question, often a long one where the context window is small, so that the conversation is summarised."""
+    small = run.oracle.template(operation.person, operation.place) == SMALL
+    long = small and operation.dice.random() < 0.8
     said, message = _begin(run, operation, f"Could you look at {{}} for me? {FILLER if long else ''}")
     await _asked(run, operation, said, message, run.expects(said))
 

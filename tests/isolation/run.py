@@ -17,7 +17,7 @@ from bot.storage.erasure.organisations import Organisations
 from bot.storage.prompts.preferences import PreferenceStore
 from bot.storage.redis.client import Redis
 from tests.isolation.checks import CheckingModel
-from tests.isolation.doubles import House, Platform, Sources, WatchedInbox, isolated_harness
+from tests.isolation.doubles import SMALL, House, Platform, Sources, WatchedInbox, isolated_harness
 from tests.isolation.oracle import Expectation, Oracle, Said
 from tests.isolation.scan import canaries_in
 from tests.isolation.world import OPERATOR, WORKSPACES, Canaries, Person, Place, people, places
@@ -178,8 +178,11 @@ class Run:
     # ------------------------------------------------------------------ tenants
 
     async def install(self, tenant: str) -> None:
-        """Assign a tenant its own prompt, as its administrators do."""
-        await PreferenceStore(self.redis).bind(Assigned(tenant=tenant), self.houses[tenant].name, "somebody")
+        """Assign a tenant its own prompt, and a channel of it one with a small context window, as administrators do."""
+        store, channel = PreferenceStore(self.redis), self.places[tenant][0].channel
+        await store.bind(Assigned(tenant=tenant), self.houses[tenant].name, "somebody")
+        await store.bind(Assigned(tenant=tenant, scope="channel", id=channel), SMALL, "somebody")
+        self.oracle.choices[tenant, channel]["prompt"] = SMALL
         self.oracle.installed(tenant)
 
     async def scan(self, after: str) -> None:

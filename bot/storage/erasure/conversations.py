@@ -1,8 +1,9 @@
 """Removes one person's text from conversations; each change is atomic."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 
 import msgspec
 
@@ -190,12 +191,20 @@ class PersonConversations:
         return any(event.id == self._event or isinstance(event, MessageWithdrawn) for event in events)
 
     async def _beside(self, names: Iterable[str]) -> None:
-        """Redact the sent prompts of remaining turns; delete prompts and images of no turn."""
+        """Redact the sent prompts of remaining turns; delete prompts and images of no turn.
+
+        Prompts of other conversations may show examples made from the person's questions.
+        """
         wanted, beside = set(names), dict[str, list[tuple[str, str, str]]]()
+        elsewhere: list[str] = []
         async for key in self._redis.scan("parley:{p*}:*"):
             kind, _, rest = key.split("}:", 1)[1].partition(":")
             if kind in ("sent", "picture") and (name := _conversation_of(rest, wanted)) is not None:
                 beside.setdefault(name, []).append((kind, rest[len(name) + 1 :], key))
+            elif kind == "sent" and self.redaction.has_examples:
+                elsewhere.append(key)
+        for key in elsewhere:
+            await self._replace(key, self.redaction.without_examples)
         for name, found in beside.items():
             (stored,) = await read(self._redis, [name])
             turns = read_turns(stored.turns)
@@ -216,11 +225,14 @@ class PersonConversations:
                 await self._rewrite(key, known)
 
     async def _rewrite(self, key: str, known: KnownText) -> None:
+        await self._replace(key, partial(self.redaction.prompts, known=known, everything=True))
+
+    async def _replace(self, key: str, redact: Callable[[bytes], bytes]) -> None:
         for _ in range(_ATTEMPTS):
             old: bytes | None = await self._redis.call("GET", key)
             if old is None:
                 return
-            new = await asyncio.to_thread(self.redaction.prompts, old, known, everything=True)
+            new = await asyncio.to_thread(redact, old)
             if new is old or await self._redis.run(_REWRITE, [key], [old, new]):
                 return
 
