@@ -39,7 +39,7 @@ SCOPES: dict[str, tuple[str, ...]] = {
     "mpim:history": ("message.mpim", "conversations.history", "conversations.replies"),
     "mpim:read": ("conversations.info", "conversations.members"),
     "usergroups:read": ("usergroups.list",),
-    "users:read": ("users.info",),
+    "users:read": ("users.info", "user_change"),
 }
 ADDED_SCOPES: dict[str, tuple[str, ...]] = {"users:read.email": ("users.lookupByEmail",)}
 """Not in the manifest: only limits for e-mail addresses need it, and whoever sets them adds it."""
@@ -55,6 +55,7 @@ EVENTS = (
     "message.im",
     "message.mpim",
     "tokens_revoked",
+    "user_change",
 )
 EVENTS_OF_ORGANISATIONS = ("team_access_revoked",)
 EVENTS_OF_ASSISTANTS = ("assistant_thread_context_changed", "assistant_thread_started")

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Self
 
 import aiohttp
@@ -325,7 +326,13 @@ class TeamsAdapter:
     # ------------------------------------------------------------------ context, files, checks
 
     async def with_sender(self, received: MessageReceived) -> MessageReceived:
-        """The message with the name of its channel; who sent it, Teams tells with each message."""
+        """The message with the name of its channel, and from when on its author may see a group chat.
+
+        Who sent it, Teams tells with each message.
+        """
+        if received.address.data["kind"] == "groupChat":
+            with suppress(PlatformUnavailable):
+                return replace(received, seen_since=await self._history.seen_since(received.address.data))
         if received.direct or received.channel_name:
             return received
         name = await self._channel_names.name(received.address.data, received.channel)

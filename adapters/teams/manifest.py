@@ -14,7 +14,7 @@ VERSION = "1.29"
 """The manifest schema: the first version with slash commands and targeted messages."""
 PLAIN = "1.25"
 """The manifest schema for Microsoft clouds whose Teams supports no newer one."""
-APP_VERSION = "1.3.0"
+APP_VERSION = "1.4.0"
 """Raise it with each change of the manifest, else Teams keeps the installed package."""
 ACCENT = "#4F46E5"
 _ICONS = [Path(__file__).with_name("icons") / name for name in ("color.png", "outline.png")]
@@ -43,7 +43,7 @@ _CHANNELS = {
     "supportedChannelTypes": ["sharedChannels", "privateChannels"],
 }
 """Shared and private channels. From version 1.25 on Teams refuses an app for teams without the first."""
-_ALL_MESSAGES = ("ChannelMessage.Read.Group", "ChatMessage.Read.Chat")
+_ALL_MESSAGES = ("ChannelMessage.Read.Group", "ChatMessage.Read.Chat", "ChatMember.Read.Chat")
 """Resource-specific consent, granted by an owner of the team or chat when adding the app."""
 
 

@@ -51,6 +51,7 @@ from bot.storage.embedded.compaction import Compaction
 from bot.storage.embedded.lifecycle import embedded
 from bot.storage.erasure.organisations import Organisations
 from bot.storage.erasure.people import Erasure
+from bot.storage.erasure.retention import Retention
 from bot.storage.erasure.tenants import Tenants
 from bot.storage.live.live_view import LiveView
 from bot.storage.prompts.embedding_cache import EmbeddingCache
@@ -279,6 +280,9 @@ async def _command_services(
     stack: AsyncExitStack,
 ) -> CommandServices:
     erasing = Erasure(storage.redis, storage.secret_store, storage.compaction).keeping()
+    await stack.enter_async_context(
+        Retention(storage.redis, _retention_s(settings), storage.compaction).keeping()
+    )
     preferences = Preferences(
         sources,
         model_info,

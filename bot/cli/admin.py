@@ -141,13 +141,14 @@ def _uninstall(platform: str, tenant: str) -> "AppUninstalled":
 async def _delete(tenant: str, person: str | None) -> list[str]:
     from bot.app.services import open_services
     from bot.domain.events import User
+    from bot.storage.embedded.compaction import ON_DISK, PATIENCE_S
     from bot.storage.erasure.tenants import Tenants
 
     lines = list[str]()
     async with open_services(load_settings()) as services:
         if person:
             deleted = await services.personal_data.forget(User(id=person, tenant=tenant))
-            await services.storage.compaction.settled()
+            await services.storage.compaction.finish(PATIENCE_S)  # this process may be the only one
             return [deleted]
         tenants = Tenants(services.storage.redis, services.storage.search)
         for platform in _platforms(tenant):
@@ -155,7 +156,8 @@ async def _delete(tenant: str, person: str | None) -> list[str]:
             lines += [f"Deleted from {platform}: {erased}."] if erased else []
         if lines:
             await services.storage.compaction.request()
-            await services.storage.compaction.settled()
+            rewritten = await services.storage.compaction.finish(PATIENCE_S)
+            lines.append(f"The files on disk: {ON_DISK[rewritten]}.")
     return lines or [f"No data of {tenant} is stored."]
 
 

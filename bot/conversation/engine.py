@@ -134,7 +134,7 @@ class Engine:
 
     async def _answer(self, builder: TurnBuilder, turns: Sequence[Turn], context: AnswerContext) -> None:
         template, question = await self._template(builder, turns)
-        turns = context_window.seen_by(builder.received.user, turns)
+        turns = context_window.seen_by(builder.received, turns)
         builder.counter = TokenCounter(factors=recalled(turns))
         builder.template = template.version
         telemetry.report_progress(template=template.version)

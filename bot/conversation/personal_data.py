@@ -17,6 +17,7 @@ from bot.domain.words import marked, tr, trn
 from bot.generation import prompt_report
 from bot.storage.conversations.confirmations import Confirmations
 from bot.storage.conversations.turns import Turns
+from bot.storage.embedded.compaction import Rewritten
 from bot.storage.erasure.organisations import Organisations
 from bot.storage.erasure.people import Erasure, ErasurePreview, PersonErasure
 from bot.storage.redis import keys
@@ -34,6 +35,15 @@ _KEPT: Mapping[frozenset[limits.Period], str] = {
     ),
 }
 """What is kept of a person's usage, by the periods of their limits."""
+
+_ON_DISK: Mapping[Rewritten, str] = {
+    "done": marked("It has been removed from the files on disk, too."),
+    "soon": marked("It will be removed from the files on disk within a few minutes."),
+    "external": marked(
+        "The database's own files and backups, which I can't change, may contain it for longer. Your administrator "
+        "knows for how long."
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +175,7 @@ class PersonalData:
         sentences = (
             tr("Done. I deleted {items}.", items=_deleted(erasure, days, preferences)),
             *_edited(erasure),
+            tr(_ON_DISK[await self.erasure.rewritten()]),
             tr(_KEPT[self.ledger.counted(user)]),
             tr("Messages in this app itself are not deleted. To remove them, too, delete them here."),
         )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import accumulate
 
 from bot.domain.calls import CallLog, collected
@@ -57,10 +58,14 @@ class Summarizer:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def of(self, received: MessageReceived, turns: Sequence[Turn]) -> Summary | None:
-        """The summary of a conversation whose history is truncated, or soon will be; else None."""
+        """The summary of a conversation whose history is truncated, or soon will be; else None.
+
+        None, too, if it tells what was said before the author of the message was added.
+        """
         seen = context_window.remembered(turns)
         long = seen and (seen[-1].since or seen[-1].ahead)
-        return await self._memory.get(received.address.conversation) if long else None
+        summary = await self._memory.get(received.address.conversation) if long else None
+        return None if summary is None or context_window.is_before(received, summary.oldest) else summary
 
     async def forget(self, conversation: str) -> None:
         """Delete the summary of a conversation, because messages were edited or deleted."""
@@ -76,9 +81,12 @@ class Summarizer:
     ) -> None:
         """Start a summary of what prompts omit now, or will after the next truncation, unless there is one.
 
+        Not with a message whose author may not see all of the turns: it is for everybody.
         `erasures` is that of the claim: if messages have been deleted since, the summary is not stored.
         """
         conversation, end = received.address.conversation, sent.ahead or sent.since
+        if any(context_window.is_before(received, turn.received.at) for turn in turns):
+            return
         if not end or (summary is not None and summary.since == end) or conversation in self._running:
             return
         earlier = summary.before(sent.since) if summary is not None and end == sent.ahead else None
@@ -111,7 +119,7 @@ class Summarizer:
             prompt = await asyncio.to_thread(request, turns, end, summary, deployment, counter)
             text = await self._ask(received, prompt)
             if text:
-                new = Summary(since=end, text=text, earlier=earlier)
+                new = Summary(since=end, text=text, earlier=earlier, oldest=_oldest(turns, end, summary))
                 await self._memory.put(received.address.conversation, new, erasures)
         except BotError as error:
             log.warning("A conversation could not be summarized: %s", error)
@@ -150,15 +158,27 @@ def request(
     )
 
 
+def _told(turns: Sequence[Turn], since: str, summary: Summary | None) -> Sequence[Turn]:
+    """The turns before the turn `since` that the summary so far does not cover."""
+    seen = context_window.remembered(turns)
+    ids = [turn.id for turn in seen]
+    end = ids.index(since) if since in ids else len(ids)
+    begin = ids.index(summary.since) if summary is not None and summary.since in ids[:end] else 0
+    return seen[begin:end]
+
+
+def _oldest(turns: Sequence[Turn], since: str, summary: Summary | None) -> datetime | None:
+    """When the oldest turn was answered that a summary of everything before the turn `since` tells about."""
+    times = [turn.ended_at for turn in _told(turns, since, summary)]
+    times += [summary.oldest] if summary is not None and summary.oldest is not None else []
+    return min(times, default=None)
+
+
 def _transcript(turns: Sequence[Turn], since: str, summary: Summary | None) -> str:
     """Everything before the turn `since`: the summary so far, then the turns that it does not cover.
 
     Everybody in the conversation gets the summary, so it leaves out what only one of them could see.
     """
-    seen = context_window.remembered(turns)
-    ids = [turn.id for turn in seen]
-    end = ids.index(since) if since in ids else len(ids)
-    begin = ids.index(summary.since) if summary is not None and summary.since in ids[:end] else 0
     lines = (
         [f"Summary of the messages before:\n{transcript_summary(summary.text)}"]
         if summary is not None
@@ -166,7 +186,7 @@ def _transcript(turns: Sequence[Turn], since: str, summary: Summary | None) -> s
     )
     texts: list[str] = []
     day = ""
-    for turn in seen[begin:end]:
+    for turn in _told(turns, since, summary):
         at, _ = local(turn.received.at, turn.received.user.zone)
         told = () if turn.reply.private else turn.messages
         lines_of_turn = [_line(message, turn) for message in told if message.text]

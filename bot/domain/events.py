@@ -192,7 +192,8 @@ class MessageReceived(BaseEvent, tag="said"):
     message that its author has restored. `links` are links to other messages of the platform, which the adapter
     reads on demand. `mentions_others` is true if it tags another person, a group, everybody or another bot in the
     author's own words. `registered` is true if the platform itself took it for a command: a slash command of the app,
-    or a button.
+    or a button. `seen_since` is from when on its author may see what was said in the conversation; None is from the
+    beginning, or not known.
     """
 
     text: str
@@ -209,6 +210,7 @@ class MessageReceived(BaseEvent, tag="said"):
     restores: str = ""
     mentions_others: bool = False
     registered: bool = False
+    seen_since: datetime | None = None
 
     @property
     def command(self) -> tuple[str, str] | None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from msgspec.structs import replace
 
-from bot.domain.events import User
+from bot.domain.events import MessageReceived
 from bot.domain.prompts import Message, Omission
 from bot.domain.turns import Turn
 from bot.files.fenced_data import is_sent_tag
@@ -31,12 +32,21 @@ def remembered(turns: Sequence[Turn]) -> list[Turn]:
     return [turn for turn in turns[start:] if turn.messages]
 
 
-def seen_by(user: User, turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    """The turns without the words of those whose answer only somebody else could see."""
-    return tuple(
-        replace(turn, messages=()) if turn.reply.private and not turn.received.user.is_same(user) else turn
-        for turn in turns
-    )
+def seen_by(received: MessageReceived, turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """The turns without the words that the author of a message could not see: answers that only somebody else saw, and
+    what was said before they were added to the conversation.
+    """
+
+    def is_hidden(turn: Turn) -> bool:
+        private = turn.reply.private and not turn.received.user.is_same(received.user)
+        return private or is_before(received, turn.received.at)
+
+    return tuple(replace(turn, messages=()) if is_hidden(turn) else turn for turn in turns)
+
+
+def is_before(received: MessageReceived, at: datetime | None) -> bool:
+    """Whether this was before the author of a message was added to its conversation; an unknown time is, too."""
+    return received.seen_since is not None and (at is None or at < received.seen_since)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

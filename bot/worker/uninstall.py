@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bot.domain.adapter import StillServed
 from bot.domain.events import AppUninstalled
-from bot.storage.embedded.compaction import Compaction
+from bot.storage.embedded.compaction import ON_DISK, Compaction
 from bot.storage.erasure.tenants import Tenants
 
 log = logging.getLogger(__name__)
@@ -29,3 +29,4 @@ class Uninstaller:
         log.info("The bot was removed from %s. Deleted: %s", where, erased)
         if erased:
             await self.compaction.request()
+            log.info("The files on disk: %s.", ON_DISK[await self.compaction.finish()])

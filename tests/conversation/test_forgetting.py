@@ -96,6 +96,9 @@ async def test_forget_asks_with_the_number_of_items(harness: Harness, text: str)
     done = harness.adapter.replies[-1]
     assert (done.private, done.forgotten) == (True, True)
     assert "I deleted 2 answers" in done.text
+    assert (
+        "The database's own files and backups, which I can't change, may contain it for longer." in done.text
+    )
 
 
 async def test_nobody_confirms_for_another_person(harness: Harness) -> None:

@@ -14,7 +14,7 @@ from bot.domain.prompts import Example, Image, Prompt, Template, Text, say
 from bot.domain.turns import Delta, Reply, Turn
 from bot.generation import context_window
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
-from tests.support.acts import deleted, forgets, received
+from tests.support.acts import BOB, deleted, forgets, received
 from tests.support.fake_adapter import ScriptedModel, words
 from tests.support.harness import CONVERSATION, Harness
 
@@ -199,6 +199,22 @@ async def test_a_failed_summary_is_retried_next_turn(harness: Harness) -> None:
     fail = False
     await long_talk(harness, 1, start=8)
     assert await harness.memory.get(CONVERSATION) is not None
+
+
+async def test_later_members_get_nothing_from_before(harness: Harness) -> None:
+    """Field fault 125: answers were built on what was said before somebody was added to a chat."""
+    harness.model.script = lambda prompt: words("Fine.")
+    await harness.answer(received("The budget is 7 million.", event="a", user=BOB))
+    added = now()
+    await harness.answer(received("Welcome!", event="b", user=BOB))
+    await harness.answer(replace(received("What is the budget?", event="c"), seen_since=added))
+    await harness.answer(received("And now?", event="d", user=BOB))
+    later, member = (
+        " ".join(message.text for message in prompt.messages) for prompt in harness.model.prompts[-2:]
+    )
+    assert "7 million" not in later
+    assert "Welcome!" in later
+    assert "7 million" in member
 
 
 async def test_summaries_omit_deleted_messages(harness: Harness) -> None:

@@ -6,14 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from bot.conversation import summarizer
-from bot.domain.events import QuotedMessage, User
+from bot.domain.events import QuotedMessage, User, now
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta
 from bot.llm.tokens.counter import TokenCounter
 from bot.storage.conversations.summaries import Summary
 from tests.support.acts import ADA, BOB, received
 from tests.support.fake_adapter import words
-from tests.support.harness import Harness
+from tests.support.harness import CONVERSATION, Harness
 
 SECTIONS = ("Standing requests", "People", "Facts", "Open questions")
 REQUESTS = {
@@ -66,6 +66,30 @@ async def test_the_summarizer_learns_who_said_what_and_when(harness: Harness) ->
     assert re.search(r"""^\[\w+day [\d-]+\]\n<said by="Ada">\nQuestion 0""", transcript, re.M)
     assert re.search(r"""^<said by="Bob">\nFrom now on, answer in French\.\n</said>""", transcript, re.M)
     assert asked.input_tokens > len(transcript) // 5
+
+
+async def test_a_summary_knows_its_oldest_turn(harness: Harness) -> None:
+    """Field fault 120: it tells about that one until it is written anew, so both expire together."""
+    harness.context_tokens = 1200
+    harness.model.script = summing_up
+    await talk(harness, 32)
+    summary, turns = await harness.memory.get(CONVERSATION), await harness.turns.turns(CONVERSATION)
+    assert summary is not None
+    assert sum(prompt.template.startswith("summary@") for prompt in harness.model.prompts) > 1
+    assert summary.oldest == turns[0].ended_at
+
+
+async def test_later_members_get_no_earlier_summary(harness: Harness) -> None:
+    """Field fault 125: nor does their question replace it by one of what they can see."""
+    harness.context_tokens = 1200
+    harness.model.script = summing_up
+    await talk(harness, 20)
+    before = await harness.memory.get(CONVERSATION)
+    await harness.answer(replace(received("What was that?", event="late"), seen_since=now()))
+    asked = next(each for each in reversed(harness.model.prompts) if not each.template.startswith("summary@"))
+    assert asked.messages[-1].text == "What was that?"
+    assert not [message for message in asked.messages if "<summary>" in message.text]
+    assert await harness.memory.get(CONVERSATION) == before
 
 
 async def test_a_summary_is_counted_for_its_deployment(harness: Harness) -> None:

@@ -157,6 +157,14 @@ class People(Courier):
         event = {"type": "app_home_opened", "user": user, "channel": channel, "tab": tab}
         await self.deliver([event | {"event_ts": self.workspace.ts()}])
 
+    async def change(self, user: str, **facts: Any) -> None:
+        """A person is renamed (`name`), or something else of what users.info tells changes."""
+        self.workspace.people[user] = facts.pop("name", self.workspace.people[user])
+        self.workspace.facts[user] = self.workspace.facts.get(user, {}) | facts
+        told = self.workspace.users_info({"user": user})["user"]
+        event = {"type": "user_change", "user": told, "cache_ts": 1700000000, "event_ts": self.workspace.ts()}
+        await self.deliver([event])
+
 
 def _as_event(message: Message) -> Message:
     return {

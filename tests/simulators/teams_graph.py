@@ -29,13 +29,15 @@ def told(id: str, user: str, text: str, app_id: str) -> Told:
 class Graph:
     """Tells messages where `consents` names the room; everywhere else it answers 403.
 
-    `status` is what it answers in place of anything else; `changes` are fields of messages, by their ids.
+    `status` is what it answers in place of anything else; `changes` are fields of messages, by their ids. `starts` are
+    the times from which on members of a chat see its history, by room and person; without any it tells no members.
     """
 
     def __init__(self, received: Callable[[str], list[Told]]) -> None:
         self._said = received
         self.consents: set[str] = set()
         self.changes: dict[str, Told] = {}
+        self.starts: dict[str, dict[str, str]] = {}
         self.calls: list[str] = []
         self.status = 200
         self.newest_first = True
@@ -46,6 +48,7 @@ class Graph:
         return [
             web.get(thread, self._on_root),
             web.get(f"{thread}/replies", self._on_replies),
+            web.get("/graph/v1.0/chats/{room}/members", self._on_members),
             web.get("/graph/v1.0/chats/{room}/messages", self._on_chat),
             web.get("/graph/v1.0/chats/{room}/messages/{message}", self._on_message),
             web.get(f"{thread}/replies/{{message}}", self._on_message),
@@ -84,6 +87,18 @@ class Graph:
 
     async def _on_chat(self, request: web.Request) -> web.Response:
         return self._page(request, self._messages(request))
+
+    async def _on_members(self, request: web.Request) -> web.Response:
+        starts = self.starts.get(request.match_info["room"])
+        if starts is None:
+            raise web.HTTPForbidden(text='{"error": {"code": "Forbidden"}}')
+        if self.status != 200:
+            raise web.HTTPServiceUnavailable(text="{}")
+        members = [
+            {"userId": f"aad-{user}", "displayName": user.title(), "visibleHistoryStartDateTime": start}
+            for user, start in starts.items()
+        ]
+        return web.json_response({"value": members})
 
     def _page(self, request: web.Request, messages: list[Told]) -> web.Response:
         ordered = messages[::-1] if self.newest_first else messages

@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 from cryptography.fernet import Fernet
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from bot.conversation.commands.command import CommandServices
@@ -39,6 +42,7 @@ from bot.storage.erasure.tenants import Tenants
 from bot.storage.live.live_view import LiveView
 from bot.storage.prompts.preferences import PreferenceStore
 from bot.storage.queue.inbox import Inbox
+from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from bot.storage.redis.secrets import SecretStore
 from bot.storage.usage.charges import Charges
@@ -252,6 +256,14 @@ class Harness:
     async def idle(self) -> bool:
         due = await self.inbox.due()
         return all(item.in_ms < 0 for item in due)
+
+    async def age(self, turn: str, by: timedelta = timedelta(hours=2)) -> None:
+        """Let a stored turn be older; turns are kept for an hour here."""
+        name = keys.of("turns", CONVERSATION)
+        for place, old in enumerate(await self.turns.turns(CONVERSATION)):
+            if old.id == turn:
+                aged = replace(old, began_at=old.began_at - by, ended_at=old.ended_at - by)
+                await self.redis.call("LSET", name, place, msgspec.json.encode(aged))
 
     async def answer(self, *events: Event) -> tuple[Turn, ...]:
         """Accept these, let a worker answer all of them, and return the turns."""

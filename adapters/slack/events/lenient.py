@@ -70,7 +70,12 @@ def _kept(name: str, value: Any, levels: int) -> Any:
 
 
 def _ids_only(event: Payload) -> Payload:
-    """Replace users, channels and teams by their ids; a few kinds of events hold them as objects."""
+    """Replace users, channels and teams by their ids; a few kinds of events hold them as objects.
+
+    What `user_change` tells is the object.
+    """
+    if event.get("type") == "user_change":
+        return event
     for name in _KINDS["object or id"]:
         if isinstance(event.get(name), dict):
             event[name] = event[name].get("id", "")

@@ -78,6 +78,9 @@ class Dispatcher:
         )
 
     async def _received(self, payload: Payload, workspace: Workspace, place: Origin) -> str:
+        if (told := part(payload, "event")).get("type") == "user_change":
+            await workspace.person_changed(part(told, "user"))
+            return ""
         bot = await workspace.bot()
         if (actor := actor_id(payload)) not in bot.ids:
             await write_for_person(workspace, actor)

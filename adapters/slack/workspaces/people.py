@@ -16,7 +16,9 @@ from bot.domain.events import Frozen, Role, User
 log = logging.getLogger(__name__)
 
 KEPT_S = 86_400
-"""A changed name, time zone or role is noticed after a day."""
+"""A changed name, time zone or role is noticed after a day, if Slack does not tell of it (`user_change`)."""
+READ_AGAIN_S = 600
+"""After this time a process looks in the store again, from which another one may have removed somebody who changed."""
 UNSEEN_KEPT_S = 600
 PEOPLE_KEPT = 10_000
 UNSEEN = frozenset(("user_not_found", "user_not_visible"))
@@ -60,7 +62,7 @@ class People:
         return known[1] if known is not None else None
 
     def is_fresh(self, user: str) -> bool:
-        """Whether it was learnt in the last day."""
+        """Whether it was learnt, or read from the store, a short time ago."""
         known = self._known.get(user)
         return known is not None and known[0] > time.monotonic()
 
@@ -77,7 +79,22 @@ class People:
                     self._known[user] = time.monotonic() + UNSEEN_KEPT_S, KnownPerson(role="partner")
                 raise
             await self._store(key, found)
-        self._known[user] = time.monotonic() + KEPT_S, found
+        kept_s = KEPT_S if self._secrets is None else READ_AGAIN_S
+        self._known[user] = time.monotonic() + kept_s, found
+
+    async def changed(self, bot: Bot, told: Payload) -> None:
+        """Forget what is known of a person if it is not what Slack tells now; the next message looks them up.
+
+        Slack also tells of each status. It does not tell the language. Raises StateUnavailable.
+        """
+        user, now = string(told.get("id")), _read(told, bot)
+        key = person_key(User(id=user, tenant=bot.team))
+        known = self.get(user) or await self._stored(key)
+        if known is None or (known.name, known.zone, known.role) == (now.name, now.zone, now.role):
+            return
+        self._known.pop(user, None)
+        if self._secrets is not None:
+            await self._secrets.delete(key)
 
     async def _stored(self, key: str) -> KnownPerson | None:
         """What another process has learnt; nothing if the store is unavailable, or has something else."""

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.events.parser import Bot
-from adapters.slack.payloads import Origin, objects, part
+from adapters.slack.payloads import Origin, Payload, objects, part
 from adapters.slack.workspaces.installations import Installation, Installations, StoredToken
 from adapters.slack.workspaces.people import KnownPerson, People
 from bot.domain.adapter import Limiter, Secrets
@@ -72,6 +72,10 @@ class Workspace:
     def person(self, id: str) -> KnownPerson:
         """What is known of a person by now, after `names`."""
         return self._people.get(id) or KnownPerson()
+
+    async def person_changed(self, told: Payload) -> None:
+        """Notice that a person's name, time zone or role has changed. Raises PlatformUnavailable, StateUnavailable."""
+        await self._people.changed(await self.bot(), told)
 
     def _name(self, id: str) -> str:
         return self._names.get(id) or self.person(id).name

@@ -36,6 +36,7 @@ class Account(msgspec.Struct, rename="camel"):
     is_targeted: bool | None = None
     user_role: str | None = None
     tenant_id: Id | None = None
+    aad_object_id: Id | None = None
 
 
 class Conversation(msgspec.Struct, rename="camel"):

@@ -115,6 +115,7 @@ def address(activity: Activity, attachments: Sequence[Attachment] = ()) -> Addre
             "activity": activity.id or "",
             "bot": activity.recipient.id,
             "user": activity.sender.id,
+            "object": activity.sender.aad_object_id or "",
             "tenant": activity.tenant,
             "channel": activity.channel_id,
             "doing": _doing(attachments),

@@ -34,6 +34,8 @@ MESSAGES = 50
 PAGES = 4
 """Pages of 50 messages, the most that Graph returns; of longer threads 200 messages are read."""
 REFUSAL_HOLDS_S = 1800.0
+SEEN_SINCE_HOLDS_S = 600.0
+"""A person who is removed and added again may then see less."""
 UNREADABLE = marked(
     "I can't read earlier messages here, because Teams only sends me messages that mention me. Please paste "
     "the text, or ask an owner to grant me permission to read this conversation."
@@ -78,6 +80,7 @@ class GraphHistory:
         self._tokens: dict[str, Token] = {}
         self._groups = BoundedCache[str, str](_CACHE_SIZE)
         self._refused_until = BoundedCache[str, float](_CACHE_SIZE)
+        self._seen_since = BoundedCache[tuple[str, str], tuple[float, datetime | None]](_CACHE_SIZE)
 
     async def close(self) -> None:
         for token in self._tokens.values():
@@ -98,6 +101,7 @@ class GraphHistory:
             if not isinstance(error, _NotFound):
                 self._refused_until[owner] = time.monotonic() + REFUSAL_HOLDS_S
             raise NotAllowed(UNREADABLE) from error
+        found = await self._seen(found, place, channel)
         found.sort(key=lambda message: int(message["id"]))
         return tuple(filter(None, map(_quote, found[-MESSAGES:])))
 
@@ -126,11 +130,57 @@ class GraphHistory:
             log.info("Linked messages can't be read there: %s", error)
             self._refused_until[owner] = time.monotonic() + REFUSAL_HOLDS_S
             raise NotAllowed(NOT_PERMITTED) from error
+        found = await self._seen(found, place, "" if link.in_channel else link.conversation)
         found = sorted(filter(_is_written, found), key=_number)[-MESSAGES:]
         quotes = tuple(filter(None, map(_quote, found)))
         if not quotes:
             raise NotAllowed(NOT_FOUND)
         return tuple(replace(quote, kind="linked", origin=address) for quote in quotes)
+
+    # -------------------------------------------------------------- what later members may see
+
+    async def seen_since(self, place: Mapping[str, str], chat: str = "") -> datetime | None:
+        """From when on the asker may see the messages of a group chat, by default of this one.
+
+        None is from the beginning, or not known: it takes a consent of its own (ChatMember.Read.Chat), which apps of
+        earlier versions don't ask for. Raises PlatformUnavailable.
+        """
+        chat = chat or place["conversation"].partition(";")[0]
+        person, now = place.get("object", ""), time.monotonic()
+        refused = f"{place['tenant']} members {chat}"
+        if not person or self._credentials is None or self._refused_until.get(refused, 0.0) > now:
+            return None
+        until, known = self._seen_since.get((chat, person), (0.0, None))
+        if until > now:
+            return known
+        try:
+            members = await self._members(chat, place)
+        except (_NotConsented, ConfigError) as error:
+            log.info("From when on people see the messages of a chat can't be read: %s", error)
+            self._refused_until[refused] = now + REFUSAL_HOLDS_S
+            return None
+        (known,) = [_start(member) for member in members if member.get("userId") == person][:1] or [None]
+        self._seen_since[chat, person] = now + SEEN_SINCE_HOLDS_S, known
+        return known
+
+    async def _members(self, chat: str, place: Mapping[str, str]) -> list[Fields]:
+        found, url = list[Fields](), f"{self._cloud.graph_url}/v1.0/chats/{quote(chat, safe='')}/members"
+        for _ in range(PAGES):
+            page = await self._get(url, place)
+            found += _objects(page.get("value"))
+            url = str(page.get("@odata.nextLink") or "")
+            if not url.startswith(f"{self._cloud.graph_url}/"):
+                break
+        return found
+
+    async def _seen(self, messages: list[Fields], place: Mapping[str, str], chat: str) -> list[Fields]:
+        """The messages that the asker may see, in a group chat; in a channel these are all."""
+        if not chat or (chat == place["conversation"].partition(";")[0] and place["kind"] != "groupChat"):
+            return messages
+        since = await self.seen_since(place, chat)
+        return [
+            message for message in messages if since is None or _number(message) >= since.timestamp() * 1000
+        ]
 
     async def _linked(self, place: Mapping[str, str], link: MessageLink) -> list[Fields]:
         base, conversation = f"{self._cloud.graph_url}/v1.0", quote(link.conversation, safe="")
@@ -252,6 +302,16 @@ def _number(message: Mapping[str, Any]) -> int:
     """The id of a message, which is its time in milliseconds; 0 if it is not a number."""
     id = str(message.get("id", ""))
     return int(id) if id.isascii() and id.isdigit() and len(id) < 15 else 0
+
+
+def _start(member: Fields) -> datetime | None:
+    """From when on a member sees the history; Graph says the year 1 for all of it."""
+    try:
+        start = datetime.fromisoformat(str(member.get("visibleHistoryStartDateTime") or ""))
+    except ValueError:
+        return None
+    start = start.replace(tzinfo=start.tzinfo or UTC)
+    return start if start.year > 1 else None
 
 
 def _is_written(message: Fields) -> bool:

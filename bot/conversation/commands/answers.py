@@ -30,7 +30,7 @@ class CompareCommand(Command):
         return len(services.model_info.comparable_deployments()) > 1
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        turns = seen_by(call.received.user, call.turns)
+        turns = seen_by(call.received, call.turns)
         await call.answering.compare(call.builder, call.rest, turns, call.context)
         return None
 
@@ -77,7 +77,7 @@ class VariationsCommand(_PostCommand):
         return any(each.capability == "image" and services.model_info.is_served(each) for each in templates)
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        turns = seen_by(call.received.user, call.turns)
+        turns = seen_by(call.received, call.turns)
         await call.answering.vary(call.builder, call.rest, turns, call.context)
         return None
 

@@ -36,12 +36,28 @@ def read_turns(stored: Iterable[bytes]) -> tuple[Turn, ...]:
     return tuple(turn for turn in map(_read, stored) if turn is not None)
 
 
-def read_placed(stored: Sequence[bytes]) -> tuple[tuple[Turn, ...], tuple[int, ...]]:
-    """Decode turns, with the index of each in the stored list, counted from the end; unreadable ones count, too."""
+def read_placed(stored: Sequence[bytes], oldest: datetime) -> tuple[tuple[Turn, ...], tuple[int, ...]]:
+    """Decode the turns since `oldest`, with the index of each in the stored list, counted from the end.
+
+    Unreadable ones count, too.
+    """
+    turns = [_read(raw) for raw in stored]
     read = [
-        (place - len(stored), turn) for place, raw in enumerate(stored) if (turn := _read(raw)) is not None
+        (turn, place - len(stored))
+        for place in unexpired(turns, oldest)
+        if (turn := turns[place]) is not None
     ]
-    return tuple(turn for _, turn in read), tuple(place for place, _ in read)
+    return tuple(turn for turn, _ in read), tuple(place for _, place in read)
+
+
+def unexpired(turns: Sequence[Turn | None], oldest: datetime) -> list[int]:
+    """The indexes of the turns that were answered since `oldest`; None is unreadable.
+
+    A turn that started over ends those before it, too: an edit may have made them newer than itself.
+    """
+    old = [turn is not None and turn.ended_at < oldest for turn in turns]
+    start = max((n + 1 for n, turn in enumerate(turns) if turn and old[n] and turn.resets), default=0)
+    return [n for n, turn in enumerate(turns) if turn is not None and n >= start and not old[n]]
 
 
 _COMMON_BYTES = 8192

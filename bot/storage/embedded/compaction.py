@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from bot.domain.errors import StateUnavailable
 from bot.storage.redis import keys, tasks
@@ -10,10 +11,25 @@ from bot.storage.redis.client import Redis
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 300
-"""The minimum interval, because a rewrite writes all data."""
-_PATIENCE_S = 120.0
+EVERY_S = 60
+"""The minimum interval, because a rewrite writes all data: several requests within it are one."""
+LIMIT_S = 10.0
+"""How long an answer waits for a rewrite."""
+PATIENCE_S = 120.0
+"""How long a rewrite may take."""
 _LOOK_S = 0.1
+_AGAIN_S = 1.0
+
+
+Rewritten = Literal["done", "soon", "external"]
+"""Whether deleted data is gone from disk. `soon`: within minutes; `external`: that server has another operator."""
+
+ON_DISK: Mapping[Rewritten, str] = {
+    "done": "rewritten without what was deleted",
+    "soon": "will be rewritten without what was deleted within a few minutes",
+    "external": "not rewritten, because REDIS_URL names a Redis of your own; see docs/privacy.md#on-disk",
+}
+"""The same for operators."""
 
 
 class Compaction:
@@ -28,17 +44,26 @@ class Compaction:
         self._task: asyncio.Task[None] | None = None
 
     async def request(self) -> None:
-        """Request a rewrite in the background. Raises StateUnavailable."""
+        """Request a rewrite, for `finish` or the next `run`. Raises StateUnavailable."""
+        if self._embedded:
+            await self._redis.many([("INCR", keys.COMPACTION), ("EXPIRE", keys.COMPACTION, keys.DAY_S)])
+
+    async def finish(self, limit_s: float = LIMIT_S) -> Rewritten:
+        """Rewrite what was requested, and wait for it, but not longer than `limit_s`. Never raises."""
         if not self._embedded:
-            return
-        await self._redis.many([("INCR", keys.COMPACTION), ("EXPIRE", keys.COMPACTION, keys.DAY_S)])
+            return "external"
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._quietly())
+        await asyncio.wait([self._task], timeout=limit_s)
+        try:
+            return "soon" if await self._requested() else "done"
+        except StateUnavailable:
+            return "soon"
 
     async def run(self) -> bool:
         """Rewrite if requested and not done recently. Returns whether it was done. Raises StateUnavailable."""
-        asked = int(await self._redis.call("GET", keys.COMPACTION) or 0) if self._embedded else 0
-        if asked <= 0:
+        asked = await self._requested() if self._embedded else 0
+        if not asked:
             return False
         if not await self._redis.call("SET", keys.COMPACTED, 1, "NX", "EX", EVERY_S):
             return False
@@ -48,11 +73,6 @@ class Compaction:
         done = ("DECRBY", keys.COMPACTION, asked)
         await self._redis.many([done, ("EXPIRE", keys.COMPACTION, keys.DAY_S)])
         return True
-
-    async def settled(self) -> None:
-        """Wait for a running rewrite before the process ends, and with it the server. Never raises."""
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=_PATIENCE_S)
 
     async def close(self) -> None:
         """Cancel a running rewrite; another process repeats it."""
@@ -67,12 +87,18 @@ class Compaction:
         return received.get("aof_last_bgrewrite_status") == "ok"
 
     async def _idle(self) -> dict[str, Any]:
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(PATIENCE_S):
             return await no_rewrite(self._redis)
+
+    async def _requested(self) -> int:
+        """The number of requests since the last rewrite."""
+        return max(int(await self._redis.call("GET", keys.COMPACTION) or 0), 0)
 
     async def _quietly(self) -> None:
         try:
-            await self.run()
+            while await self._requested():
+                if not await self.run():  # there was one a short time ago, or it failed
+                    await asyncio.sleep(_AGAIN_S)
         except (StateUnavailable, TimeoutError) as error:
             log.warning("The append-only file could not be rewritten yet: %s", error or "timeout")
 

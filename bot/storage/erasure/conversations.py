@@ -1,9 +1,8 @@
 """Removes one person's text from conversations; each change is atomic."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 
 import msgspec
 
@@ -18,16 +17,15 @@ from bot.domain.events import (
     now,
 )
 from bot.domain.turns import Turn
-from bot.storage.conversations.turns import read_turns, refs
+from bot.storage.conversations.turns import read_turns
 from bot.storage.erasure.collection import PersonData, StoredConversation, conversations, events_of, read
 from bot.storage.erasure.redaction import KnownText, Redaction
+from bot.storage.erasure.sent_prompts import ATTEMPTS, SentPrompts
 from bot.storage.queue.dead_letters import DeadLetterQueue
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
-_EXCHANGE, _REWRITE, _WITHDRAW, _UNLEARN = map(Script, ("exchange", "rewrite", "withdraw", "unlearn"))
-_ATTEMPTS = 5
-"""How often a conversation is read again that changes concurrently."""
+_EXCHANGE, _WITHDRAW, _UNLEARN = map(Script, ("exchange", "withdraw", "unlearn"))
 
 
 class PersonConversations:
@@ -49,6 +47,7 @@ class PersonConversations:
         self.names = set(found.conversations)
         self.edited: set[tuple[str, str]] = set()
         self.withdrawn = 0
+        self._sent = SentPrompts(redis)
         self._known: dict[str, KnownText] = {}
 
     async def visit(self) -> None:
@@ -75,7 +74,8 @@ class PersonConversations:
         Returns the conversations with a running answer, with the tokens of their leases.
         """
         running = await self._unlearn(sorted(self.names))
-        await self._beside(self.names)
+        await self._sent.tidy(self.names, self)
+        await self._sent.without_examples(self.redaction)
         return running
 
     async def written(self, running: dict[str, int]) -> list[str]:
@@ -89,13 +89,13 @@ class PersonConversations:
         for stored in await read(self._redis, names):
             await self._visit(stored)
         await self._unlearn(names)
-        await self._beside(set(names))
+        await self._sent.tidy(names, self)
         return {}
 
     # -------------------------------------------------------------- turns and waiting events
 
     async def _visit(self, stored: StoredConversation) -> None:
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             if await self._change(stored):
                 return
             (stored,) = await read(self._redis, [stored.name])
@@ -173,7 +173,17 @@ class PersonConversations:
         """Whether to search the person's text here; in other tenants, matches are coincidences."""
         return event.user.tenant == self._user.tenant or event.address.conversation in self.names
 
-    # -------------------------------------------------------------- summaries, sent prompts, images
+    # -------------------------------------------------------------- summaries, sent prompts
+
+    def known(self, conversation: str, turns: Sequence[Turn]) -> KnownText:
+        """The text of others in a conversation, also of turns that were there before."""
+        known = self._known.setdefault(conversation, KnownText())
+        known.learn(turns)
+        return known
+
+    def prompts(self, packed: bytes, known: KnownText) -> bytes:
+        """Redact stored prompts of answers to others."""
+        return self.redaction.prompts(packed, known, everything=True)
 
     async def _unlearn(self, names: Sequence[str]) -> dict[str, int]:
         running: dict[str, int] = {}
@@ -189,59 +199,3 @@ class PersonConversations:
         head: bytes | None = await self._redis.call("LINDEX", keys.of("inbox", name), 0)
         events = events_of([head] if head else [])
         return any(event.id == self._event or isinstance(event, MessageWithdrawn) for event in events)
-
-    async def _beside(self, names: Iterable[str]) -> None:
-        """Redact the sent prompts of remaining turns; delete prompts and images of no turn.
-
-        Prompts of other conversations may show examples made from the person's questions.
-        """
-        wanted, beside = set(names), dict[str, list[tuple[str, str, str]]]()
-        elsewhere: list[str] = []
-        async for key in self._redis.scan("parley:{p*}:*"):
-            kind, _, rest = key.split("}:", 1)[1].partition(":")
-            if kind in ("sent", "picture") and (name := _conversation_of(rest, wanted)) is not None:
-                beside.setdefault(name, []).append((kind, rest[len(name) + 1 :], key))
-            elif kind == "sent" and self.redaction.has_examples:
-                elsewhere.append(key)
-        for key in elsewhere:
-            await self._replace(key, self.redaction.without_examples)
-        for name, found in beside.items():
-            (stored,) = await read(self._redis, [name])
-            turns = read_turns(stored.turns)
-            known = self._known.setdefault(name, KnownText())
-            known.learn(turns)
-            await self._sort(found, turns, known)
-
-    async def _sort(
-        self, found: Sequence[tuple[str, str, str]], turns: Sequence[Turn], known: KnownText
-    ) -> None:
-        """Delete keys without a turn, which are unreachable, because commits write both atomically."""
-        ids = {turn.id for turn in turns}
-        pictures = {ref for turn in turns for ref in refs(turn)}
-        for kind, rest, key in found:
-            if rest not in (ids if kind == "sent" else pictures):
-                await self._redis.call("DEL", key)
-            elif kind == "sent":
-                await self._rewrite(key, known)
-
-    async def _rewrite(self, key: str, known: KnownText) -> None:
-        await self._replace(key, partial(self.redaction.prompts, known=known, everything=True))
-
-    async def _replace(self, key: str, redact: Callable[[bytes], bytes]) -> None:
-        for _ in range(_ATTEMPTS):
-            old: bytes | None = await self._redis.call("GET", key)
-            if old is None:
-                return
-            new = await asyncio.to_thread(redact, old)
-            if new is old or await self._redis.run(_REWRITE, [key], [old, new]):
-                return
-
-
-def _conversation_of(rest: str, names: set[str]) -> str | None:
-    """The conversation with which the rest of a key begins; the id after it may contain colons."""
-    at = rest.rfind(":")
-    while at >= 0:
-        if rest[:at] in names:
-            return rest[:at]
-        at = rest.rfind(":", 0, at)
-    return None

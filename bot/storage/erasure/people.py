@@ -13,7 +13,7 @@ from bot.domain.adapter import contact_key, person_key
 from bot.domain.errors import ConfigError, SecretUnreadable, StateUnavailable
 from bot.domain.events import User, now
 from bot.storage.conversations.turns import Turns, read_turns, refs
-from bot.storage.embedded.compaction import Compaction
+from bot.storage.embedded.compaction import Compaction, Rewritten
 from bot.storage.erasure.collection import PersonData, collect, events_of, exclude_common, read_all
 from bot.storage.erasure.conversations import PersonConversations
 from bot.storage.erasure.redaction import Redaction
@@ -119,6 +119,10 @@ class Erasure:
         names = found.conversations | set(conversations) | set(await self._turns.talks(user))
         found = msgspec.structs.replace(found, conversations=names)
         return await self._erase(found, event, patience_s, until=None)
+
+    async def rewritten(self) -> Rewritten:
+        """Wait for the files on disk to be rewritten without what was deleted; says whether they are. Never raises."""
+        return await self._compaction.finish()
 
     async def _erase(
         self, found: PersonData, event: str, patience_s: float, until: datetime | None
@@ -228,6 +232,7 @@ class Erasure:
         await self._redis.call("ZADD", keys.ERASURES, at, _member(found.user))
 
     async def _end(self, user: User, *, unfinished: bool) -> None:
+        await self._compaction.request()
         if unfinished:
             at = (now() + timedelta(seconds=_AGAIN_S)).timestamp()
             await self._redis.call("ZADD", keys.ERASURES, at, _member(user))
@@ -236,7 +241,6 @@ class Erasure:
         await self._secrets.delete(person_key(user))
         await self._secrets.delete(contact_key(user))
         await self._redis.call("ZREM", keys.ERASURES, _member(user))
-        await self._compaction.request()
 
 
 def _passages(found: PersonData) -> Passages:

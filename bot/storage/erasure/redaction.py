@@ -18,6 +18,7 @@ from bot.storage.erasure.text_matching import REMOVED, Passages
 Json = dict[str, Any]
 
 SOMEBODY = "somebody"
+EXPIRED = "[older than the retention time]"
 _NO_TEXT = frozenset(
     (
         *("id", "conversation", "event", "target", "tenant", "channel", "ref", "by", "restores", "since"),
@@ -52,7 +53,7 @@ _SENT = re.compile(r'<sent (by="([^"]*)" )?at="[^"]*"(?: in="[^"]*")?/>')
 class KnownText:
     """The text of the remaining turns of a conversation, the only history that its prompts may contain."""
 
-    texts: set[str] = field(default_factory=lambda: {REMOVED})
+    texts: set[str] = field(default_factory=lambda: {REMOVED, EXPIRED})
     calls: set[str] = field(default_factory=set[str])
 
     def learn(self, turns: Iterable[Turn]) -> None:
@@ -214,16 +215,14 @@ class Redaction:
 
     def _prompt(self, prompt: Json, known: KnownText | None, everything: bool) -> Json:
         old: list[Json] = prompt["messages"]
-        roles = [message["role"] for message in old]
-        question = max((n for n, role in enumerate(roles) if role == "user"), default=0)
-        opening = next((n for n, role in enumerate(roles) if role != "system"), 0) + prompt.get("examples", 0)
+        history = _history(prompt)
         new: list[Json] = []
         for place, message in enumerate(old):
-            past = opening <= place < question and message["role"] != "system"
+            past = place in history and message["role"] != "system"
             if sent := _SENT.fullmatch(_words(message)):
                 new.append(self._sender(message, sent))
             elif past and known is not None and not _is_known(message, known):
-                new.append({**message, "parts": [{"type": "text", "text": REMOVED}]})
+                new.append(_replaced(message, REMOVED))
             elif message["role"] == "system":
                 new.append(self._instruction(self._without_examples(message), known, everything))
             else:
@@ -235,7 +234,7 @@ class Redaction:
         if sent[2] not in self._shown_names:
             return message
         text = f'<sent by="{SOMEBODY}" {sent[0].removeprefix(f"<sent {sent[1]}")}'
-        return {**message, "parts": [{"type": "text", "text": text}]}
+        return _replaced(message, text)
 
     def _instruction(self, message: Json, known: KnownText | None, everything: bool) -> Json:
         """Redact a system message: the name of the asker, or a summary."""
@@ -246,7 +245,43 @@ class Redaction:
         elif known is not None and "<summary>" in text:
             after = _SUMMARY.sub(rf"\1{REMOVED}\2", text)
         after = self._text(after, everything)
-        return message if after == text else {**message, "parts": [{"type": "text", "text": after}]}
+        return message if after == text else _replaced(message, after)
+
+
+def without_expired(packed: bytes, known: KnownText) -> bytes:
+    """Stored prompts without what is known no longer: messages of the history that are in no turn, and summaries.
+
+    Returns the same object if there is nothing to remove.
+    """
+    before: list[Json] = msgspec.json.decode(zlib.decompress(packed))
+    after = [_without_expired(prompt, known) for prompt in before]
+    return packed if after == before else zlib.compress(msgspec.json.encode(after), 1)
+
+
+def _without_expired(prompt: Json, known: KnownText) -> Json:
+    history, messages = _history(prompt), list[Json]()
+    for place, message in enumerate(prompt["messages"]):
+        if message["role"] == "system":
+            text = _words(message)
+            kept = _SUMMARY.sub(rf"\1{EXPIRED}\2", text)
+            messages.append(message if kept == text else _replaced(message, kept))
+        elif place in history and not _is_known(message, known):
+            messages.append(_replaced(message, EXPIRED))
+        else:
+            messages.append(message)
+    return {**prompt, "messages": messages}
+
+
+def _history(prompt: Json) -> range:
+    """The places of the messages between the examples and the question."""
+    roles = [message["role"] for message in prompt["messages"]]
+    question = max((n for n, role in enumerate(roles) if role == "user"), default=0)
+    opening = next((n for n, role in enumerate(roles) if role != "system"), 0) + prompt.get("examples", 0)
+    return range(opening, question)
+
+
+def _replaced(message: Json, text: str) -> Json:
+    return {**message, "parts": [{"type": "text", "text": text}]}
 
 
 def _shown(name: str) -> str:

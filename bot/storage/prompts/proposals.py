@@ -13,7 +13,7 @@ _proposal = msgspec.json.Decoder(Proposal)
 
 
 class Proposals:
-    """Stores proposals for `keys.PROPOSAL_S`. Every method raises StateUnavailable."""
+    """Stores proposals for `keys.PROPOSAL_S`; see also `expire`. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -39,6 +39,13 @@ class Proposals:
         await self._delete([entry.id for entry in found if entry.at < oldest])
         kept = (entry for entry in found if entry.at >= oldest)
         return sorted(kept, key=lambda entry: entry.at, reverse=True)
+
+    async def expire(self, life: timedelta) -> int:
+        """Delete proposals that were made longer ago than this and are not accepted. Returns their number."""
+        oldest = now() - life
+        gone = [each.id for each in await self.all() if each.at < oldest and each.state != "accepted"]
+        await self._delete(gone)
+        return len(gone)
 
     async def _delete(self, ids: list[str]) -> None:
         if ids:

@@ -31,7 +31,7 @@ class Wakeup:
 
 @dataclass(slots=True, kw_only=True)
 class Claim:
-    """A conversation claimed by this worker, with its oldest waiting event and newest turns.
+    """A conversation claimed by this worker, with its oldest waiting event and newest turns within the retention time.
 
     `event` is None if the stored event can't be read (`raw` holds it); `stop` is an earlier stop request;
     `erasures` is the number of erasures so far, to detect later ones; `more` is what else is due in the

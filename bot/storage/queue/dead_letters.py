@@ -1,12 +1,12 @@
 """Dead letters: events that failed permanently, with the reason, until an operator retries or drops them."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 import msgspec
 
-from bot.domain.events import Event, MessageEdited, MessageReceived, User
+from bot.domain.events import Event, MessageEdited, MessageReceived, User, now
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
@@ -86,6 +86,11 @@ class DeadLetterQueue:
     async def forget(self, gone: Callable[[str], bool]) -> int:
         """Delete the dead letters of these conversations. Returns their number."""
         return await self._forget(lambda record: gone(record.conversation))
+
+    async def expire(self, life: timedelta) -> int:
+        """Delete the dead letters that are older than this, or than `keys.DEAD_LETTER_S`. Returns their number."""
+        oldest = now() - min(life, timedelta(seconds=keys.DEAD_LETTER_S))
+        return await self._forget(lambda record: record.at < oldest)
 
     async def forget_person(self, user: User) -> int:
         """Delete the dead letters of one person. Returns their number."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import replace
+from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
@@ -206,7 +207,7 @@ class Inbox:
             raise
         if not answer[0]:
             return _due(answer[1])
-        return _claimed(answer)
+        return _claimed(answer, now() - timedelta(seconds=self._retention_s))
 
     async def hold(
         self, claim: Claim, begun: PostedMessage | None = None, *, alone: bool | None = None
@@ -349,10 +350,10 @@ class Inbox:
                 yield Wakeup(int(data)) if channel == keys.OLD_WAKEUPS else data
 
 
-def _claimed(answer: Sequence[Any]) -> Claim:
+def _claimed(answer: Sequence[Any], oldest: datetime) -> Claim:
     conversation, token, attempt, post, stop, erasures, event, waited, more, *rest = answer
     lost, certain, failures, unreachable_ms, others_speak, *turns = rest
-    read, places = read_placed(turns)
+    read, places = read_placed(turns, oldest)
     return Claim(
         conversation=conversation.decode(),
         token=token,

@@ -26,7 +26,7 @@ CALLS_S = 62 * DAY_S  # two invoices
 HELD_S = 2 * DAY_S  # settled events are remembered longer than they can be retried
 NOTICE_S = 2 * DAY_S
 PENDING_CHARGE_S = 30 * DAY_S
-TALKS_S = 400 * DAY_S  # turns of active conversations outlive the retention
+TALKS_S = 400 * DAY_S
 VECTOR_S = 30 * DAY_S
 PACE_S = 3600
 REFUSED_S = DAY_S  # a deployment may get another model
@@ -70,6 +70,9 @@ ORGANISATIONS = "parley:{studio}:organisations"
 ORGANISATIONS_S = 400 * DAY_S
 COMPACTION = "parley:{studio}:compaction"
 COMPACTED = "parley:{studio}:compacted"
+SWEPT = "parley:{studio}:swept"
+SWEPT_S = 3600
+DAILY = "parley:{studio}:daily"
 VOTES = "parley:{studio}:votes"
 VOTE_S = 400 * DAY_S
 SESSIONS = "parley:{studio}:sessions"
@@ -105,12 +108,12 @@ KINDS = (
         "failures, since",
         "24 h",
     ),
-    Kind("turns", "list", "turns, newest last", "retention"),
+    Kind("turns", "list", "turns, newest last, each deleted after the retention", "retention"),
     Kind("owner", "string", "the user whose conversation it is", "retention + 24 h"),
     Kind("shared", "string", "the secret of the link that shares it", "retention"),
     Kind("others", "string", "marks that others speak since the bot was last mentioned", "retention"),
     Kind("not-answered", "zset", "the newest messages that were not answered, with the reason", "24 h"),
-    Kind("summary", "string", "a summary of truncated history", "retention"),
+    Kind("summary", "string", "a summary of truncated history", "retention of its oldest turn"),
     Kind("sent", "string", "the prompts of a turn, compressed", "retention"),
     Kind("picture", "string", "an image of a turn", "retention"),
     Kind("recent", "zset", "conversation -> last answered, ms", "retention"),
@@ -174,7 +177,9 @@ KINDS = (
     ),
     Kind("organisations", "hash", "tenant -> the organisation whose installation serves it", "400 d"),
     Kind("compaction", "string", "number of requested rewrites", "24 h"),
-    Kind("compacted", "string", "marks a recent rewrite of the file", "5 min"),
+    Kind("compacted", "string", "marks a recent rewrite of the file", "1 min"),
+    Kind("swept", "string", "marks that what has expired was deleted a short time ago", "1 h"),
+    Kind("daily", "string", "marks that a rewrite of the file was requested today", "24 h"),
     Kind("proposals", "hash", "turns proposed as examples of pools", "90 d"),
     Kind(
         "prices", "hash", "the operator's price table, its origin and date", "until replaced", permanent=True

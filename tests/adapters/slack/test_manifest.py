@@ -26,7 +26,14 @@ from tests.adapters.slack.conftest import FakeAdapter
 from tests.simulators.slack import ALL_SCOPES
 
 # These methods need no scope.
-WITHOUT_SCOPE = {"auth.test", "apps.connections.open", "oauth.v2.access", "views.open", "views.publish"}
+WITHOUT_SCOPE = {
+    "auth.revoke",
+    "auth.test",
+    "apps.connections.open",
+    "oauth.v2.access",
+    "views.open",
+    "views.publish",
+}
 EVENTS_WITHOUT_SCOPE = {"app_home_opened", "app_uninstalled", "tokens_revoked"}
 METHOD = re.compile(r"(apps|assistant|auth|chat|conversations|files|users|views|reactions)(\.[a-zA-Z]+)+")
 

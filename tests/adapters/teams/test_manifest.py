@@ -112,7 +112,11 @@ def test_reading_all_messages_is_optional() -> None:
     assert "authorization" not in manifest(APP_ID, "bot.example.com", menu())
     everything = manifest(APP_ID, "bot.example.com", menu(), all_messages=True)
     asked = everything["authorization"]["permissions"]["resourceSpecific"]
-    assert {request["name"] for request in asked} == {"ChannelMessage.Read.Group", "ChatMessage.Read.Chat"}
+    assert {request["name"] for request in asked} == {
+        "ChannelMessage.Read.Group",
+        "ChatMessage.Read.Chat",
+        "ChatMember.Read.Chat",
+    }
     assert everything["webApplicationInfo"]["id"] == APP_ID
     with zipfile.ZipFile(io.BytesIO(package(everything))) as archive:
         assert json.loads(archive.read("manifest.json")) == everything

@@ -232,7 +232,7 @@ async def a_turn_that_is_kept_no_more(harness: Harness, text: str) -> Then:
 @situation
 async def in_a_summary(harness: Harness, text: str) -> Then:
     await harness.answer(asked(text), received("And what else?", event="b", user=BOB))
-    await harness.memory.put(CONVERSATION, Summary(since="b", text=f"They spoke of {text}."))
+    await harness.memory.put(CONVERSATION, Summary(since="b", text=f"They spoke of {text}.", oldest=now()))
     return None
 
 
@@ -316,9 +316,8 @@ async def an_answer_from_their_words_is_being_written(harness: Harness, text: st
 
     async def then() -> None:
         await harness.until(lambda: is_unlearnt(harness, CONVERSATION))
-        await harness.memory.put(
-            CONVERSATION, Summary(since="b", text=f"They spoke of {text}."), claim.erasures
-        )
+        summary = Summary(since="b", text=f"They spoke of {text}.", oldest=now())
+        await harness.memory.put(CONVERSATION, summary, claim.erasures)
         await harness.inbox.commit(claim, answer(claim, f"Ada said: “{text}”."))
 
     return then

@@ -85,7 +85,7 @@ class FakeServices:
     async def live(self, conversation: str, user: User, **data: str) -> None:
         """A turn, a summary, choices, a proposal, something buried, something that waits."""
         turn = await self.answer(conversation, user, **data)
-        await self.memory.put(conversation, Summary(since="e0", text="They spoke."))
+        await self.memory.put(conversation, Summary(since="e0", text="They spoke.", oldest=now()))
         await self.choices.choose(user, "", template="translate")
         await self.choices.choose(user, "C1", deployment="small")
         await self.choices.set_quiet(turn.received, True)
@@ -307,5 +307,6 @@ async def test_a_tenants_text_leaves_pools_and_pages(services: FakeServices) -> 
     assert claim == "accepted"
     late = await services.claim(HERE)
     assert (await services.tenants.forget(gone())).proposals == 2
-    await services.memory.put(HERE, Summary(since="e1", text="seventeen elephants"), late.erasures)
+    summary = Summary(since="e1", text="seventeen elephants", oldest=now())
+    await services.memory.put(HERE, summary, late.erasures)
     assert await traces(services.redis, "seventeen elephants") == set()

@@ -143,16 +143,17 @@ async def test_the_home_tab_sets_a_channels_mode(home: tuple[FakeAdapter, FakePr
     assert self_service.modes == {CHANNEL: ""}
 
 
-async def test_the_home_tab_says_who_chooses(home: tuple[FakeAdapter, FakePreferences]) -> None:
+async def test_the_home_tab_says_who_chooses() -> None:
     """Field fault 123: the decision on a guest is the same as for commands, so their role comes along."""
-    room, settings = home
-    room.slack.workspace.guests.add("U0ALICE")
-    await room.slack.open_home("U0ALICE", tab="home")
-    await room.slack.until(lambda: "U0ALICE" in room.slack.workspace.views.homes)
-    await room.slack.choose_at_home("U0ALICE", "choose_channel", CHANNEL)
-    await room.slack.until(lambda: "Answers privately" in read(room))
-    await room.slack.choose_at_home("U0ALICE", "choose_mode", "quiet")
-    await room.slack.until(lambda: bool(settings.roles))
+    settings = FakePreferences()
+    async with room_with(self_service=settings) as room:
+        room.slack.workspace.guests.add("U0ALICE")
+        await room.slack.open_home("U0ALICE", tab="home")
+        await room.slack.until(lambda: "U0ALICE" in room.slack.workspace.views.homes)
+        await room.slack.choose_at_home("U0ALICE", "choose_channel", CHANNEL)
+        await room.slack.until(lambda: "Answers privately" in read(room))
+        await room.slack.choose_at_home("U0ALICE", "choose_mode", "quiet")
+        await room.slack.until(lambda: bool(settings.roles))
     assert settings.roles == ["guest"]
 
 

@@ -3,6 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
+from adapters.slack.workspaces import people
 from bot.domain.events import MessageReceived
 from bot.domain.local_time import in_words
 from tests.adapters.slack.conftest import FakeAdapter, room_with
@@ -71,3 +74,37 @@ async def test_without_a_scope_the_message_stays(room: FakeAdapter) -> None:
 async def test_names_of_private_channels_stay_private(room: FakeAdapter) -> None:
     room.slack.workspace.private.add("C0GENERAL")
     assert (await known(room)).channel_name == ""
+
+
+async def test_renamed_people_have_their_new_name() -> None:
+    """Field fault 125: they kept the old one for a day."""
+    secrets = KeptSecrets()
+    async with room_with(secrets=secrets) as room:
+        assert (await known(room)).user.name == "alice"
+        await room.slack.change("U0ALICE", name="alicia")
+        assert (await known(room)).user.name == "alicia"
+        await room.slack.change("U0ALICE", is_restricted=True)
+        assert (await known(room)).user.role == "guest"
+        assert room.slack.calls["users.info"] == 3
+        assert b"alicia" in secrets.stored["person:T0SIM:U0ALICE"]
+
+
+async def test_a_new_status_changes_nothing() -> None:
+    """Field fault 125: Slack tells of each status with the same event."""
+    async with room_with(secrets=KeptSecrets()) as room:
+        await room.slack.change("U0BOB", status_text="away")
+        await known(room)
+        await room.slack.change("U0ALICE", status_text="away")
+        await known(room)
+        assert room.slack.calls["users.info"] == 1
+
+
+async def test_other_processes_learn_the_new_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Field fault 125: Slack sends an event to one process."""
+    monkeypatch.setattr(people, "READ_AGAIN_S", 0)
+    secrets = KeptSecrets()
+    async with room_with(secrets=secrets) as room, room_with(secrets=secrets) as other:
+        assert (await known(other)).user.name == (await known(room)).user.name == "alice"
+        other.slack.workspace.people["U0ALICE"] = "alicia"
+        await room.slack.change("U0ALICE", name="alicia")
+        assert (await known(other)).user.name == "alicia"

@@ -1,5 +1,7 @@
 """Earlier messages of a conversation: read with permission, explained without."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from adapters.teams.activities.html_text import html_to_text
@@ -142,3 +144,27 @@ async def test_the_token_is_for_the_conversations_organisation(allowed: Rig) -> 
 )
 def test_html_becomes_text(html: str, text: str) -> None:
     assert html_to_text(html) == text
+
+
+async def test_later_members_see_what_they_were_shown(allowed: Rig) -> None:
+    """Field fault 125: answers were built on what was said before somebody was added."""
+    await allowed.teams.say(GROUP, "bob", "The budget is 7 million.")
+    id = (await allowed.teams.say(GROUP, "bob", "Welcome!")).activity["id"]
+    start = datetime.fromtimestamp(int(id) / 1000, UTC)
+    allowed.teams.graph.starts[GROUP] = {"alice": f"{start:%Y-%m-%dT%H:%M:%S}.{id[-3:]}Z"}
+    received = await allowed.asked(GROUP, "what is the budget?", mention=True)
+    assert [quote.text for quote in await allowed.adapter.context(received.address)] == ["Welcome!"]
+    assert (await allowed.adapter.with_sender(received)).seen_since == start
+
+
+@pytest.mark.parametrize(
+    "starts", [{}, {"alice": "0001-01-01T00:00:00Z"}, {"bob": "2026-11-30T00:00:00Z"}, None]
+)
+async def test_everybody_else_sees_everything(allowed: Rig, starts: dict[str, str] | None) -> None:
+    """Field fault 125: also without the consent to read who is a member."""
+    if starts is not None:
+        allowed.teams.graph.starts[GROUP] = starts
+    await allowed.teams.say(GROUP, "bob", "The budget is 7 million.")
+    received = await allowed.asked(GROUP, "what is the budget?", mention=True)
+    assert len(await allowed.adapter.context(received.address)) == 1
+    assert (await allowed.adapter.with_sender(received)).seen_since is None
