@@ -1,7 +1,5 @@
 """Field faults 118 to 124: random operations of nine tenants with equal ids cross nothing, and the table decides."""
 
-import random
-
 import pytest
 
 from bot.storage.redis.client import Redis
@@ -10,9 +8,8 @@ from tests.isolation import play
 OPERATIONS = 300
 
 
-@pytest.mark.parametrize("seed", [7, None], ids=["fixed", "random"])
-async def test_operations_do_what_the_oracle_says(redis: Redis, seed: int | None) -> None:
-    seed = random.randrange(10**6) if seed is None else seed
+@pytest.mark.parametrize("seed", [7], ids=["fixed"])
+async def test_operations_do_what_the_oracle_says(redis: Redis, seed: int) -> None:
     print(f"python -m tests.isolation --operations {OPERATIONS} --seed {seed}")
     report = await play(redis, OPERATIONS, seed)
     assert report.differences == []
