@@ -14,6 +14,8 @@
 # make intent     600 sentences in five languages through every surface: whether people get what they mean (minutes)
 # make installs   builds the wheel, installs it with the oldest supported pip, and starts it
 # make fuzz       200,000 odd requests to every route (minutes; FUZZ="--requests 20000 --seed 7")
+# make isolation  20,000 random operations of nine tenants with equal ids against an oracle of who may see and do
+#                 what (minutes; ISOLATION="--operations 2000 --seed 7")
 # make clean      removes what the others made, but not Parley's data
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -109,6 +111,10 @@ intent: venv
 .PHONY: fuzz
 fuzz: venv
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
+
+.PHONY: isolation
+isolation: venv
+	@$(BIN)/python -m tests.isolation $(ISOLATION)
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header
 .PHONY: lock

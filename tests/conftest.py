@@ -24,6 +24,7 @@ UNMEASURED = (
     "files/test_hostile.py",
     "fuzz",
     "intent",
+    "isolation",
     "project",
     "story",
     "worker/test_cost_oracle.py",

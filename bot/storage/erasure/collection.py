@@ -38,7 +38,8 @@ _FILE = re.compile(r'<file name="([^"]*)"[^>\n]*>\n(.*?)\n</file>', re.DOTALL)
 class PersonData(msgspec.Struct, frozen=True, kw_only=True):
     """A person whose data is being deleted: names, texts with their times, conversations.
 
-    `files` are the names of the files that were read with messages of the person that others quote.
+    `files` are the names of the files that were read with messages of the person that others quote, `examples` the
+    texts of examples that were made from the person's questions.
     """
 
     user: User
@@ -47,6 +48,7 @@ class PersonData(msgspec.Struct, frozen=True, kw_only=True):
     texts: tuple[tuple[str, datetime], ...] = ()
     conversations: frozenset[str] = msgspec.field(default=frozenset(), name="rooms")
     files: frozenset[str] = frozenset()
+    examples: frozenset[str] = frozenset()
 
 
 class StoredConversation(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,6 +75,7 @@ class PersonConversations:
         """
         running = await self._unlearn(sorted(self.names))
         await self._sent.tidy(self.names, self)
+        await self._sent.without_examples(self.redaction)
         return running
 
     async def written(self, running: dict[str, int]) -> list[str]:

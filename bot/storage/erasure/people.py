@@ -133,7 +133,11 @@ class Erasure:
         passages = await asyncio.to_thread(_passages, found)
         await exclude_common(self._redis, found, passages)
         places = PersonConversations(
-            self._redis, found, Redaction(found.user, found.names, passages, found.files), event, until
+            self._redis,
+            found,
+            Redaction(found.user, found.names, passages, found.files, found.examples),
+            event,
+            until,
         )
         erased = PersonErasure(
             given_up=await self._dead_letters.forget_person(found.user),

@@ -4,6 +4,7 @@ import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, cast
 
 import msgspec
@@ -71,14 +72,28 @@ class Redaction:
     """
 
     def __init__(
-        self, user: User, names: Iterable[str], passages: Passages, files: Iterable[str] = ()
+        self,
+        user: User,
+        names: Iterable[str],
+        passages: Passages,
+        files: Iterable[str] = (),
+        examples: frozenset[str] = frozenset(),
     ) -> None:
-        """`files` are the names of the person's files that were read for others, where they are quoted."""
+        """`files` are the names of the person's files that were read for others, where they are quoted.
+
+        `examples` are the texts of examples made from the person's questions, which prompts of anybody may show.
+        """
         self._user = user
         self._files = frozenset(" ".join(name.replace('"', "'").split()) for name in files)
         self._names = frozenset(" ".join(name.split()) for name in names if name.strip())
         self._shown_names = frozenset(map(_shown, (*self._names, user.id)))
         self._passages = passages
+        self._examples = examples
+
+    @property
+    def has_examples(self) -> bool:
+        """Whether prompts of any conversation may show examples made from the person's questions."""
+        return bool(self._examples)
 
     def quotes(self, quote: QuotedMessage) -> bool:
         """Whether it quotes this person: by id or, if the platform gives none, by name."""
@@ -180,6 +195,24 @@ class Redaction:
             return packed
         return zlib.compress(msgspec.json.encode(after), 1)
 
+    def without_examples(self, packed: bytes) -> bytes:
+        """Remove the examples made from the person's questions from stored prompts of any conversation."""
+        before: list[Json] = msgspec.json.decode(zlib.decompress(packed))
+        after = [
+            {**prompt, "messages": [self._without_examples(message) for message in prompt["messages"]]}
+            for prompt in before
+        ]
+        return packed if after == before else zlib.compress(msgspec.json.encode(after), 1)
+
+    def _without_examples(self, message: Json) -> Json:
+        """A system message without the person's examples; it holds those of a pool, each after a blank line."""
+        if message["role"] != "system" or not self._examples:
+            return message
+        text = after = _words(message)
+        for label, example in product(("User", "Assistant"), self._examples):
+            after = after.replace(f"\n\n{label}: {example}", f"\n\n{label}: {REMOVED}")
+        return message if after == text else {**message, "parts": [{"type": "text", "text": after}]}
+
     def _prompt(self, prompt: Json, known: KnownText | None, everything: bool) -> Json:
         old: list[Json] = prompt["messages"]
         history = _history(prompt)
@@ -191,7 +224,7 @@ class Redaction:
             elif past and known is not None and not _is_known(message, known):
                 new.append(_replaced(message, REMOVED))
             elif message["role"] == "system":
-                new.append(self._instruction(message, known, everything))
+                new.append(self._instruction(self._without_examples(message), known, everything))
             else:
                 new.append(self.value(message, everything=everything))
         return prompt if all(a is b for a, b in zip(new, old, strict=True)) else {**prompt, "messages": new}

@@ -1,13 +1,14 @@
 """The prompts and images that are stored beside turns, tidied after turns were deleted."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 from bot.domain.turns import Turn
 from bot.storage.conversations.turns import read_turns, refs
 from bot.storage.erasure.collection import read
-from bot.storage.erasure.redaction import KnownText
+from bot.storage.erasure.redaction import KnownText, Redaction
 from bot.storage.redis.client import Redis, Script
 
 _REWRITE = Script("rewrite")
@@ -32,6 +33,12 @@ class SentPrompts:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+
+    async def without_examples(self, redaction: Redaction) -> None:
+        """Remove a person's examples from the prompts of all conversations: anybody may have been shown them."""
+        if redaction.has_examples:
+            async for key in self._redis.scan("parley:{p*}:sent:*"):
+                await self._replace(key, redaction.without_examples)
 
     async def tidy(self, names: Iterable[str], redaction: PromptRedaction) -> None:
         """Redact the sent prompts of the turns of these conversations; delete prompts and images of no turn."""
@@ -59,14 +66,14 @@ class SentPrompts:
             if rest not in (ids if kind == "sent" else pictures):
                 await self._redis.call("DEL", key)
             elif kind == "sent":
-                await self._rewrite(key, known, redaction)
+                await self._replace(key, partial(redaction.prompts, known=known))
 
-    async def _rewrite(self, key: str, known: KnownText, redaction: PromptRedaction) -> None:
+    async def _replace(self, key: str, redact: Callable[[bytes], bytes]) -> None:
         for _ in range(ATTEMPTS):
             old: bytes | None = await self._redis.call("GET", key)
             if old is None:
                 return
-            new = await asyncio.to_thread(redaction.prompts, old, known)
+            new = await asyncio.to_thread(redact, old)
             if new is old or await self._redis.run(_REWRITE, [key], [old, new]):
                 return
 

@@ -33,14 +33,19 @@ class Publications:
         self._redis = redis
 
     async def collect(self, found: PersonData) -> PersonData:
-        """Add the text of the configurations that the person saved."""
+        """Add the text of the configurations that the person saved, and of the examples made from their questions."""
         texts = dict(found.texts)
+        examples = set(found.examples)
+        for stored in await self._redis.call("HVALS", keys.PROPOSALS):
+            for item in _read(_proposal, stored):
+                if item.state == "accepted" and item.asker.is_same(found.user):
+                    examples |= {item.example.user.strip(), item.example.assistant.strip()}
         if found.user.tenant == _STUDIO:
             for stored in await self._redis.call("HVALS", keys.SAVED_CONFIGS):
                 for item in _read(_saved, stored):
                     if item.owner == found.user.id:
                         texts |= dict.fromkeys(_strings(msgspec.json.decode(item.setups)), item.at)
-        return replace(found, texts=tuple(texts.items()))
+        return replace(found, texts=tuple(texts.items()), examples=frozenset(examples))
 
     async def forget_own(self, user: User) -> int:
         """Delete a person's saved configurations and votes. Returns their number."""

@@ -11,11 +11,11 @@ from PIL import Image as Pictures
 
 from bot.domain.errors import LeaseLost
 from bot.domain.events import Attachment, MessageReceived, QuotedMessage, User, now
-from bot.domain.prompts import Example, Prompt, ToolCall
+from bot.domain.prompts import Example, Prompt, ToolCall, say
 from bot.domain.publications import PoolChange, Proposal, SavedConfig
 from bot.domain.turns import Delta
 from bot.storage.conversations.summaries import Summary
-from bot.storage.conversations.turns import refs
+from bot.storage.conversations.turns import pack_prompts, refs
 from bot.storage.erasure.text_matching import REMOVED, Passages
 from bot.storage.live.event_stream import EventStream
 from bot.storage.prompts.proposals import Proposals
@@ -598,6 +598,25 @@ async def test_studio_data_is_deleted_with_its_author(redis: Redis) -> None:
     assert (left.name, REMOVED in left.setups) == ("yours", True)
     assert await traces(redis, text, harness.secret) == set()
     assert await traces(redis, "Ann Lee", harness.secret) == set()
+
+
+async def test_examples_leave_prompts_of_other_conversations(harness: Harness) -> None:
+    """Field fault 120: what was sent for somebody else shows examples of a pool, also those of a forgotten person."""
+    text = TEXTS["a passage"]
+    await examples_of_a_pool(harness, text)
+    (turn,) = await harness.turns.turns(CONVERSATION)
+    shown = f"Examples follow.\n\nUser: {turn.received.text}\n\nAssistant: {turn.reply.text}\n\nUser: hello"
+    prompt = Prompt(
+        template="a", capability="chat", messages=(say("system", shown), say("user", "and mine?"))
+    )
+    name = keys.of("sent", OTHER, "b")
+    await harness.redis.call("SET", name, pack_prompts([prompt]), "EX", 60)
+    await harness.erasure.forget(ADA)
+    assert await traces(harness.redis, text, harness.secret) == set()
+    (left,) = await harness.turns.sent(OTHER, "b")
+    assert (
+        left.messages[0].text == f"Examples follow.\n\nUser: {REMOVED}\n\nAssistant: {REMOVED}\n\nUser: hello"
+    )
 
 
 async def test_pools_are_reloaded_after_an_erasure(harness: Harness) -> None:
