@@ -137,8 +137,9 @@ async def running(folder: Path, *, worker: bool = False) -> AsyncGenerator[Targe
     async with AsyncExitStack() as stack:
         # What is not kept would be waited for.
         stack.enter_context(patch("adapters.studio.pages.chat.PICTURE_PATIENCE_S", 0.0))
-        # Signing out is one of the requests: the session is for all of them.
+        # Signing out and deleting one's data are among the requests: the session is for all of them.
         stack.enter_context(patch("adapters.studio.auth.session_cache.SessionCache.end", AsyncMock()))
+        stack.enter_context(patch("bot.storage.studio.sessions.Sessions.end", AsyncMock(return_value=0)))
         slack = await stack.enter_async_context(SlackSimulator())
         teams = await stack.enter_async_context(TeamsSimulator(authenticate=False))
         directory = await stack.enter_async_context(open_directory())

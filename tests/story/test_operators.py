@@ -35,7 +35,8 @@ async def test_operators_are_told_on_their_platforms(town: Town) -> None:
     town.slack.workspace.zones["U0ALICE"] = "Europe/Berlin"
     town.slack.workspace.locales["U0ALICE"] = "de-DE"
     town.teams.locales["kenji"] = ("ja-JP", "Asia/Tokyo")
-    town.slack.workspace.people["U0ADA"] = "ada"  # whom Slack doesn't know is a guest, with limits of their own
+    # Whom Slack doesn't know is of another organisation, and has limits of their own.
+    town.slack.workspace.people["U0ADA"] = "ada"
     await restart(town)
     await town.teams.say(KENJI, "kenji", "hello")
     await town.teams.answered(KENJI)
