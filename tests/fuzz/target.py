@@ -16,6 +16,7 @@ from adapters.shared.http_server import serving
 from bot.app.server import find_adapters, web_app
 from bot.app.services import Services, open_services
 from bot.app.settings import Settings
+from bot.storage.redis import keys
 from tests.adapters.studio.directory import CLIENT, SECRET, TENANT, open_directory
 from tests.fuzz.requests import Maker, routes_of
 from tests.simulators.slack import SlackSimulator
@@ -104,8 +105,12 @@ class Target:
                 await asyncio.sleep(0.2)
 
     async def forget(self) -> None:
-        """What waits would fill the inboxes up, and then all further events were refused."""
-        await self.services.storage.redis.call("FLUSHALL")
+        """Delete what is stored, except for the session: what waits would fill the inboxes up."""
+        redis = self.services.storage.redis
+        stored = [
+            name async for name in redis.scan("parley:*") if not keys.kind_of(name).startswith("session")
+        ]
+        await redis.many([("DEL", name) for name in stored])
 
 
 async def _answer(reader: asyncio.StreamReader, *, has_body: bool) -> int:

@@ -78,19 +78,14 @@ async def test_every_route_is_tried(heard: Heard) -> None:
     assert len(heard.target.maker.routes) > 50
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def fresh(tmp_path: Path) -> AsyncIterator[Target]:
-    """An application whose session no earlier request has ended."""
-    async with running(tmp_path) as target:
-        yield target
-
-
-async def test_most_requests_reach_the_code_behind_the_routes(fresh: Target) -> None:
+async def test_most_requests_reach_the_code_behind_the_routes(heard: Heard) -> None:
     """Without this the fuzzing could be turned away at the door, and find nothing for that reason."""
     random, reached = Random(1), 0
     for path in ("/slack/events", "/api/messages", "/studio/conversations/{id}/messages", "/studio/prompts"):
         method = "GET" if path.endswith("prompts") else "POST"
-        statuses = [await fresh.send(fresh.maker.request(random, (method, path))) for _ in range(30)]
+        statuses = [
+            await heard.target.send(heard.target.maker.request(random, (method, path))) for _ in range(30)
+        ]
         reached += sum(status < 300 for status in statuses)
     assert reached > 50
 
