@@ -2,7 +2,7 @@
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, cast
 
@@ -11,16 +11,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.isolation.world import CANARY
-
-_READ: dict[bytes, tuple[str | int, ...]] = {
-    b"string": ("GET",),
-    b"list": ("LRANGE", 0, -1),
-    b"hash": ("HGETALL",),
-    b"set": ("SMEMBERS",),
-    b"zset": ("ZRANGE", 0, -1),
-    b"stream": ("XRANGE", "-", "+"),
-}
-_AT_ONCE = 500
+from tests.support.dumps import stored
 
 
 async def canaries_in(redis: Redis, secret: bytes) -> dict[str, set[str]]:
@@ -31,23 +22,12 @@ async def canaries_in(redis: Redis, secret: bytes) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for name in names:
         _note(found, name.encode(), "name")
-    for some in _parts(seen):
-        await redis.many([("DEL", name) for name in some])
-    for some in _parts(rest):
-        types = await redis.many([("TYPE", name) for name in some])
-        commands = [
-            (_READ[type][0], name, *_READ[type][1:])
-            for name, type in zip(some, types, strict=True)
-            if type in _READ
-        ]
-        for (_, name, *_), value in zip(commands, await redis.many(commands), strict=True):
-            for text in _bytes(value, secret):
-                _note(found, text, keys.kind_of(str(name)))
+    if seen:
+        await redis.many([("DEL", name) for name in seen])
+    async for name, value in stored(redis, rest):
+        for text in _bytes(value, secret):
+            _note(found, text, keys.kind_of(name))
     return found
-
-
-def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (names[at : at + _AT_ONCE] for at in range(0, len(names), _AT_ONCE))
 
 
 def _note(found: dict[str, set[str]], text: bytes, kind: str) -> None:

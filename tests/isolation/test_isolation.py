@@ -1,4 +1,4 @@
-"""Field faults 120, 123 and 124: random operations of nine tenants with equal ids cross nothing, and the table decides."""
+"""Field faults 120, 123 and 124: operations of nine tenants with equal ids cross nothing, and the table decides."""
 
 import pytest
 

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from bot.storage.redis.client import Redis
 
-_READ = {
+_READ: dict[bytes, tuple[str | int, ...]] = {
     b"string": ("GET",),
     b"list": ("LRANGE", 0, -1),
     b"hash": ("HGETALL",),
@@ -20,15 +20,29 @@ _READ = {
     b"zset": ("ZRANGE", 0, -1),
     b"stream": ("XRANGE", "-", "+"),
 }
+_AT_ONCE = 500
 
 
 async def dump(redis: Redis, secret: bytes | None = None) -> AsyncIterator[tuple[str, str]]:
     """Each key with each text that it holds; `secret` opens what is sealed."""
-    async for key in redis.scan("*"):
-        command, *rest = _READ[await redis.call("TYPE", key)]
+    async for key, value in stored(redis, [name async for name in redis.scan("*")]):
         yield key, key
-        for text in _texts(await redis.call(command, key, *rest), secret):
+        for text in _texts(value, secret):
             yield key, text
+
+
+async def stored(redis: Redis, names: Sequence[str]) -> AsyncIterator[tuple[str, Any]]:
+    """What these keys hold, as their type reads: in a few round trips. Those that are gone are left out."""
+    for at in range(0, len(names), _AT_ONCE):
+        some = names[at : at + _AT_ONCE]
+        types = await redis.many([("TYPE", name) for name in some])
+        commands = [
+            (_READ[type][0], name, *_READ[type][1:])
+            for name, type in zip(some, types, strict=True)
+            if type != b"none"
+        ]
+        for (_, name, *_), value in zip(commands, await redis.many(commands), strict=True):
+            yield str(name), value
 
 
 def _texts(value: Any, secret: bytes | None) -> Iterator[str]:
