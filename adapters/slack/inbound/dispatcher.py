@@ -47,8 +47,8 @@ class Dispatcher:
             return await self._removed(payload)
         try:
             workspace = await self._workspaces.of(*place)
-            if (mentioned := await self._mentioned(payload, workspace, place)) != place:
-                workspace, place = await self._workspaces.of(*mentioned), mentioned
+            if (addressed := await self._mentioned(payload, workspace, place)) != place:
+                workspace, place = await self._workspaces.of(*addressed), addressed
             team = place.team or (await workspace.bot()).team
             return await self._received(payload, workspace, Origin(team, place.enterprise))
         except NotInstalled as error:
@@ -71,11 +71,9 @@ class Dispatcher:
         if event.get("type") != "app_mention":
             return place
         users = mentioned(string(event.get("text")))
-        return (
-            place
-            if (await workspace.bot()).user in users
-            else await self._workspaces.of_mentioned(place, users)
-        )
+        if (await workspace.bot()).user in users:
+            return place
+        return await self._workspaces.of_mentioned(place, users)
 
     async def _received(self, payload: Payload, workspace: Workspace, place: Origin) -> str:
         if (told := part(payload, "event")).get("type") == "user_change":

@@ -154,10 +154,12 @@ class Installations:
         It does without those whose token can't be read: that must not stop other workspaces.
         """
         if time.monotonic() >= self._bots_until:
+            bots = dict[str, str]()
             for name in await self._secrets.names(PREFIX):
                 with suppress(TokenUnreadable):
                     if (found := await self._get(name)) is not None:
-                        self._bots[found.bot_user] = name
+                        bots[found.bot_user] = name
+            self._bots = bots
             self._bots_until = time.monotonic() + BOTS_HOLD_S
         name = next((self._bots[user] for user in sorted(users) if user in self._bots), None)
         return None if name is None else await self._get(name)

@@ -9,8 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.slack.payloads import Origin, origin
+from adapters.slack.workspaces.installations import PREFIX
 from bot.domain.adapter import StillServed
 from bot.domain.events import AppUninstalled, now
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis
 from tests.adapters.slack.conftest import FakeAdapter
 from tests.adapters.slack.workspaces import test_installations
 from tests.adapters.slack.workspaces.test_installations import DIRECT, grant, hear, install, uninstalls
@@ -60,18 +63,35 @@ async def test_a_partners_question_is_answered(town: FakeAdapter) -> None:
     assert (received.user.role, received.user.home) == ("partner", "T9")
 
 
-async def test_each_answers_its_own_mention(town: FakeAdapter) -> None:
-    """Field fault 123: in a channel of two companies that both have the app, the wrong bot could answer."""
+async def mention_in(town: FakeAdapter, ours: str, ts: str) -> None:
+    """Slack delivers a mention of the bot of T2 by the installation `ours`."""
+    event = {"type": "app_mention", "user": "U0ALICE", "channel": "C0GENERAL"}
+    envelope = town.slack.envelope(event | {"text": "<@U0BOTT2> hello", "ts": ts})
+    envelope |= {"authorizations": [{"team_id": ours, "is_enterprise_install": False}]}
+    body = json.dumps(envelope).encode()
+    await town.slack.post(body, town.slack.signed(body))
+
+
+async def in_two_companies(town: FakeAdapter) -> None:
     for team in ("T1", "T2"):
         grant(town, f"code of {team}", team, f"xoxb-{team}", bot_user_id=f"U0BOT{team}")
         await install(town, f"code of {team}")
-    event = {"type": "app_mention", "user": "U0ALICE", "channel": "C0GENERAL", "ts": "1700000000.000100"}
+
+
+async def test_each_answers_its_own_mention(town: FakeAdapter) -> None:
+    """Field fault 123: in a channel of two companies that both have the app, the wrong bot could answer."""
+    await in_two_companies(town)
     for count, ours in enumerate(("T1", "T2", "T1")):
-        envelope = town.slack.envelope(event | {"text": "<@U0BOTT2> hello", "ts": f"170000000{count}.000100"})
-        envelope |= {"authorizations": [{"team_id": ours, "is_enterprise_install": False}]}
-        body = json.dumps(envelope).encode()
-        await town.slack.post(body, town.slack.signed(body))
+        await mention_in(town, ours, f"170000000{count}.000100")
     assert [(each.user.tenant, each.text) for each in town.engine.received] == [("T2", "hello")] * 3
+
+
+async def test_an_unreadable_token_hides_no_other_bot(town: FakeAdapter, redis: Redis) -> None:
+    """Field faults 119 and 123: a workspace whose key was lost must not stop the mentions of others."""
+    await in_two_companies(town)
+    await redis.call("SET", keys.secret(f"{PREFIX}T0"), b"sealed with a key that was lost")
+    await mention_in(town, "T1", "1700000000.000100")
+    assert [(each.user.tenant, each.text) for each in town.engine.received] == [("T2", "hello")]
 
 
 async def removed(town: FakeAdapter, kind: str = "app_uninstalled", *, late_s: int = 0, **more: Any) -> None:
