@@ -190,3 +190,14 @@ async def test_forgetting_covers_all_workspaces_of_an_installation(harness: Harn
     assert "2 answers with your questions, in 2 conversations" in await data.forget(people[0])
     left = [await harness.turns.turns(f"test:{tenant}") for tenant in ("T1", "T2", "T3")]
     assert [len(turns) for turns in left] == [0, 0, 1]
+
+
+async def test_what_was_reset_stays_out_of_prompts(harness: Harness) -> None:
+    """Field fault 120: with whoever had started over, that went, and what others had said before came back."""
+    await harness.answer(received("hello", event="a"), received("the old plan", event="b", user=BOB))
+    await harness.answer(received("reset", event="c"), received("reset now", event="d"))
+    await harness.answer(*(received(text, event=text) for text in ("forget me", FORGET_NOW)))
+    await harness.answer(received("and now?", event="e", user=BOB))
+    first, *_ = await harness.turns.turns(CONVERSATION)
+    assert first.received.text == "the old plan"
+    assert "the old plan" not in str(harness.model.prompts[-1])

@@ -53,7 +53,7 @@ async def reset(run: Run, operation: Operation) -> None:
     if may:
         if not text.startswith("Done"):
             run.differ(operation, f"a reset was answered with {text[:90]!r}.")
-        run.oracle.reset(operation.person, operation.place.conversation)
+        run.oracle.reset(operation.place.conversation)
 
 
 async def confirm(run: Run, operation: Operation) -> None:
@@ -61,7 +61,7 @@ async def confirm(run: Run, operation: Operation) -> None:
     commands = ["forget me now", "reset now"] if operation.place.direct else ["forget me now", "mute now"]
     text = await run.command(operation, operation.dice.choice(commands))
     if text.startswith("Done. I'll ignore"):  # alone, `reset now` needs no confirmation
-        run.oracle.reset(operation.person, operation.place.conversation)
+        run.oracle.reset(operation.place.conversation)
     elif not text.startswith(("Nothing was", "Only ", "Apps and")):
         run.differ(operation, f"a confirmation of nothing was answered with {text[:90]!r}.")
 
@@ -69,8 +69,6 @@ async def confirm(run: Run, operation: Operation) -> None:
 async def forget(run: Run, operation: Operation) -> None:
     """Somebody has all their data deleted, wherever their installation serves; nothing of it is left anywhere."""
     may = run.oracle.may("forget", operation.person, shared=False)
-    if run.oracle.undoes_reset(operation.person):
-        return
     text = await run.command(operation, "forget me")
     run.expect_refusal(operation, text, may, "forget")
     if not may:

@@ -60,7 +60,6 @@ class Oracle:
         self.owned: dict[tuple[str, str], set[str]] = defaultdict(set)
         self.tenant_of: dict[str, str] = {}
         self.gone: set[str] = set()
-        self.reset_by: set[tuple[str, str]] = set()
 
     def new(self, person: Person) -> str:
         """A canary that is this person's."""
@@ -147,18 +146,9 @@ class Oracle:
 
     # ------------------------------------------------------------------ what ends
 
-    def reset(self, person: Person, conversation: str) -> None:
+    def reset(self, conversation: str) -> None:
         """Begin a conversation anew."""
         self.before_reset[conversation] += self.history.pop(conversation, [])
-        if any(said.person.id != person.id for said in self.before_reset[conversation]):
-            self.reset_by.add((person.tenant.organisation or person.tenant.id, person.id))
-
-    def undoes_reset(self, person: Person) -> bool:
-        """Whether a reset of what others said goes with this person's data: what was before it is sent again.
-
-        A gap of the product that is known.
-        """
-        return (person.tenant.organisation or person.tenant.id, person.id) in self.reset_by
 
     def forget(self, person: Person) -> None:
         """Everything that a person said, and the answers to it, wherever their installation serves."""
