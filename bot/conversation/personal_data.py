@@ -175,8 +175,8 @@ class PersonalData:
         sentences = (
             tr("Done. I deleted {items}.", items=_deleted(erasure, days, preferences)),
             *_edited(erasure),
-            tr(_ON_DISK[await self.erasure.rewritten()]),
             tr(_KEPT[self.ledger.counted(user)]),
+            tr(_ON_DISK[await self.erasure.rewritten()]),
             tr("Messages in this app itself are not deleted. To remove them, too, delete them here."),
         )
         return " ".join(sentence for sentence in sentences if sentence)

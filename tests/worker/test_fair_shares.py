@@ -128,11 +128,13 @@ async def test_more_than_is_compared_hides_nobody(inbox: Inbox, redis: Redis) ->
     for number, name in enumerate(threads(f"{BUSY}:C1", 600, shard=shard)):
         await redis.call("ZADD", keys.ready(shard), number, name)
     await ask(inbox, quiet)
-    assert (await inbox.due())[shard].flows == (f"{BUSY}:C1", "")
+    assert {f"{BUSY}:C1", ""} <= {*(await inbox.due())[shard].flows}, (
+        "a part is listed, and that there is more"
+    )
     claim = await inbox.claim(shard, full=[BUSY])
     assert isinstance(claim, Claim)
     assert claim.conversation == quiet[0]
-    assert claim.more.flows == (f"{BUSY}:C1", "")
+    assert {f"{BUSY}:C1", ""} <= {*claim.more.flows}
 
 
 async def test_what_is_not_listed_is_found_soon(inbox: Inbox) -> None:
